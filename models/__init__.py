@@ -1,0 +1,17 @@
+# Configuration and pauses
+from . import account_dunning_procedure
+from . import account_dunning_level
+from . import account_dunning_block
+
+# The flow: engine -> run -> notice -> line
+from . import account_dunning_engine
+from . import account_dunning_run
+from . import account_dunning_notice
+from . import account_dunning_notice_line
+
+# Extended models
+from . import account_move
+from . import account_move_line
+from . import res_company
+from . import res_config_settings
+from . import res_partner
