@@ -20,6 +20,10 @@
         'data/ir_sequence.xml',
         'data/ir_cron.xml',
 
+        # Reports.
+        'report/late_charge_templates.xml',
+        'report/dunning_pause_templates.xml',
+
         # Model views.
 
         # Menus, last: they use the actions above.

@@ -9,6 +9,9 @@ from . import account_dunning_run
 from . import account_dunning_notice
 from . import account_dunning_notice_line
 
+# What a delay costs
+from . import account_late_charge
+
 # Extended models
 from . import account_move
 from . import account_move_line

@@ -51,6 +51,11 @@ class AccountDunningBlock(models.Model):
         required=True,
         default='active',
     )
+    broken = fields.Boolean(
+        readonly=True,
+        help="The customer did not do what was agreed: the next step for what it covered is due at once.",
+    )
+    date_ended = fields.Date(readonly=True)
     note = fields.Text()
     user_id = fields.Many2one(comodel_name='res.users', default=lambda self: self.env.user)
 
@@ -64,4 +69,10 @@ class AccountDunningBlock(models.Model):
 
     def action_end(self):
         """End the pause today: dunning of what it covered goes on."""
-        self.write({'state': 'ended'})
+        self.write({'state': 'ended', 'date_ended': fields.Date.context_today(self)})
+
+    #=== BUSINESS METHODS ===#
+
+    @api.model
+    def _update_pauses(self, company, date):
+        """Bring the company's pauses up to the date, before a run looks at them."""
