@@ -1,0 +1,1 @@
+"""What `./dev` is made of; no part of the addon itself."""

@@ -1,0 +1,234 @@
+"""Databases: a base with Odoo's own modules to copy from, copies with the addon, and scripts run inside them.
+
+Runs in the venv (see `cli`): Odoo and psycopg2 are importable and PGHOST and its like name the server.
+"""
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+
+from . import postgres
+from .env import ADDON, ROOT
+from .ui import Failure, run_logged, say
+
+BASE_MODULES = ("account", "sale_management", "sms", "payment_demo")
+BASE_REVISION = "1"  # raise it when the base is made in another way
+# What Odoo does not read at installation; a change there needs no update of the database.
+IGNORED = {"tests", "tools", "doc", "docs", "readme", "static", "__pycache__"}
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,50}")
+ATTACHMENTS_IN_DATABASE = """
+env['ir.config_parameter'].set_param('ir_attachment.location', 'db')
+env['ir.attachment'].force_storage()
+env.cr.commit()
+"""
+
+
+@contextlib.contextmanager
+def cursor(name="postgres"):
+    """A cursor that commits each statement, on a database of the server in use."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(dbname=name)
+    except psycopg2.OperationalError as error:
+        raise Failure(f"The database {name} cannot be opened ({str(error).strip()}).") from error
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cr:
+            yield cr
+    finally:
+        connection.close()
+
+
+def exists(name):
+    with cursor() as cr:
+        cr.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        return bool(cr.fetchone())
+
+
+def check_name(name):
+    """The name, when it can be one of a database here.
+
+    :raises Failure: it cannot
+    """
+    if not NAME.fullmatch(name) or name in ("postgres", "template0", "template1"):
+        raise Failure(f"“{name}” is no name for a database: letters, digits, _ . - only, 50 at most.")
+    return name
+
+
+def drop(env, name):
+    """Remove a database with its files; those who are connected to it are cut off."""
+    from psycopg2 import sql
+
+    with cursor() as cr:
+        cr.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    shutil.rmtree(env.data / "filestore" / name, ignore_errors=True)
+
+
+def copy(env, source, target):
+    """Copy a database, its files too; an existing target is replaced. The source must not be in use."""
+    from psycopg2 import sql
+
+    drop(env, target)
+    with cursor() as cr:
+        query = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(source))
+        cr.execute(query)
+    files = env.data / "filestore" / source
+    if files.is_dir():
+        shutil.copytree(files, env.data / "filestore" / target, copy_function=os.link)
+
+
+def rename(env, source, target):
+    from psycopg2 import sql
+
+    drop(env, target)
+    with cursor() as cr:
+        cr.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(source), sql.Identifier(target)))
+    files = env.data / "filestore" / source
+    if files.is_dir():
+        files.rename(env.data / "filestore" / target)
+
+
+# === ODOO === #
+
+
+def odoo(env, title, arguments, failure, log=None):
+    """Run an Odoo command to its end, with progress; what it writes goes to a log.
+
+    :raises Failure: with the sentence ``failure``, when it ends with an error
+    """
+    command = [env.python, "-m", "odoo", *arguments]
+    run_logged(title, command, log or env.odoo_log, failure, cwd=env.home)
+
+
+def install(env, name, modules, *extra):
+    """Install modules in a database, which is made when it is missing."""
+    arguments = ["-d", name, "-i", ",".join(modules), "--stop-after-init", "--no-http", *extra]
+    odoo(env, f"Installing {', '.join(modules)} in {name}", arguments, f"{', '.join(modules)} cannot be installed.")
+
+
+def update(env, name, modules=(ADDON,)):
+    """Update modules in a database."""
+    arguments = ["-d", name, "-u", ",".join(modules), "--stop-after-init", "--no-http"]
+    odoo(env, f"Updating {', '.join(modules)} in {name}", arguments, f"{', '.join(modules)} cannot be updated.")
+
+
+def run_script(env, name, script):
+    """Run Python code in `odoo shell` on a database, where ``env`` is Odoo's environment of the superuser.
+
+    :param str script: the code; it commits itself (``env.cr.commit()``)
+    :return: what it printed
+    """
+    command = [str(env.python), "-m", "odoo", "shell", "-d", name, "--no-http", "--log-level=warn"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, cwd=env.home)
+    if done.returncode or "Traceback (most recent call last)" in done.stderr:
+        raise Failure(f"A script failed in the database {name}:\n{done.stderr.strip()[-3000:]}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def environment(env, name, *options):
+    """Odoo's environment of the superuser on a database, in this very process; committed at the end.
+
+    :param options: options of Odoo's command line, such as ``--log-level=warn``
+    """
+    import odoo.tools
+    from odoo.api import SUPERUSER_ID, Environment
+    from odoo.modules.registry import Registry
+
+    odoo.tools.config.parse_config(["-c", str(env.config), "-d", name, *options])
+    with Registry(name).cursor() as cr:
+        yield Environment(cr, SUPERUSER_ID, {})
+
+
+# === BASE AND TEST DATABASES === #
+
+
+def digest(*parts):
+    return hashlib.sha1(" ".join(map(str, parts)).encode()).hexdigest()[:8]
+
+
+def base(env):
+    """Name of the database with Odoo's own modules, to copy from; made once.
+
+    Its attachments lie in the database, so that a plain `createdb -T` copies everything.
+    """
+    name = f"base_{digest(BASE_REVISION, BASE_MODULES, env.odoo_path, env.stamp('odoo'))}"
+    with env.lock(f"database-{name}"):
+        if not exists(name):
+            draft = f"{name}_draft"
+            drop(env, draft)
+            copy_empty(draft)
+            install(env, draft, BASE_MODULES)
+            run_script(env, draft, ATTACHMENTS_IN_DATABASE)
+            rename(env, draft, name)
+    return name
+
+
+def copy_empty(name):
+    """Make an empty database with what Odoo wants in it."""
+    from psycopg2 import sql
+
+    with cursor() as cr:
+        cr.execute(
+            sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE {} TEMPLATE template0").format(
+                sql.Identifier(name), sql.Literal(collation(cr))
+            )
+            if not own_server()
+            else sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+        )
+
+
+def own_server():
+    """Whether the server in use is the one that ./dev started."""
+    return os.environ.get("PGUSER") == postgres.ROLE and os.environ.get("PGHOST", "").startswith("/")
+
+
+def collation(cr):
+    cr.execute("SELECT datctype FROM pg_database WHERE datname = 'template0'")
+    return cr.fetchone()[0]
+
+
+def signature():
+    """A digest of the addon's files that Odoo reads into the database."""
+    state = hashlib.sha1()
+    for folder, folders, files in os.walk(ROOT):
+        if folder == str(ROOT):
+            folders[:] = [name for name in folders if name not in IGNORED]
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
+        for name in sorted(files):
+            if name.endswith((".py", ".xml", ".csv", ".po", ".pot", ".sql", ".html")):
+                path = os.path.join(folder, name)
+                state.update(os.path.relpath(path, ROOT).encode())
+                with open(path, "rb") as content:
+                    state.update(content.read())
+    return state.hexdigest()
+
+
+def with_addon(env, name, fresh=False):
+    """Bring a database with the addon up to the state of this checkout: copied, updated or left as it is.
+
+    :param bool fresh: make it from scratch in any case
+    """
+    source, now = base(env), signature()
+    stamp = f"database-{name}"
+    if exists(name) and not fresh and (made := env.stamp(stamp)):
+        made_from, made_as = made.split()
+        if made_from == source:
+            if made_as == now:
+                return
+            env.clear_stamp(stamp)
+            try:
+                update(env, name)
+            except Failure as failure:
+                say(f"  {failure} Making the database {name} again.")
+            else:
+                env.set_stamp(stamp, f"{source} {now}")
+                return
+    env.clear_stamp(stamp)
+    with env.lock(f"database-{source}"):
+        copy(env, source, name)
+    install(env, name, [ADDON])
+    env.set_stamp(stamp, f"{source} {now}")
