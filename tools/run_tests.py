@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 from . import database, run_lint
+from .browser import BROWSERS
 from .debian import need_program
 from .ui import Failure
 
-BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")  # as Odoo looks for them
 WITH_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "-r", "-n", "--deselect", "--durations", "--maxfail", "--tb")
 
 
