@@ -8,6 +8,7 @@ from . import account_dunning_engine
 from . import account_dunning_run
 from . import account_dunning_notice
 from . import account_dunning_notice_line
+from . import account_dunning_notice_delivery
 
 # What a delay costs
 from . import account_late_charge

@@ -1,16 +1,552 @@
+from collections import namedtuple
+from datetime import timedelta
+
 from odoo import api, models
+from odoo.tools import SQL
+
+# Reason codes, in the order in which the rules are asked. A line gets the first one that applies.
+NO_FOLLOWUP = 'no_followup'
+BLOCKED = 'blocked'
+NO_PROCEDURE = 'no_procedure'
+NOT_OVERDUE = 'not_overdue'
+COVERED = 'covered'
+LAST_LEVEL = 'last_level'
+WAITING = 'waiting'
+BELOW_MINIMUM = 'below_minimum'
+PENDING = 'pending'
+DUE = 'due'
+
+# An online payment that is still pending counts as on its way for so many days, the time in which Odoo itself
+# keeps trying to finish it.
+PENDING_PAYMENT_DAYS = 4
+
+# Stands for "no bound" among days overdue.
+ANY_DAYS = 1_000_000
+
+DueLine = namedtuple('DueLine', 'move_line level procedure partner days_overdue amount_due amount_due_company')
 
 
 class AccountDunningEngine(models.AbstractModel):
-    """Which open line is due for which level on a date, and why not. Reads only."""
+    """Which open line is due for which level on a date, and if not, why not and what comes next.
+
+    Reads only. The company and the date are arguments, nothing here asks what day it is. The run, the preview, the
+    check before sending and the explanation on screen all read the same query, so they can't disagree.
+    """
 
     _name = 'account.dunning.engine'
     _description = "Dunning engine"
 
+    #=== QUESTIONS ===#
+
     @api.model
     def _due_lines(self, company, date):
-        return {}
+        """What a run on that date would remind of: the lines that are due for a level.
+
+        :param res.company company: the company whose receivables are asked about
+        :param datetime.date date: the day of the run
+        :return: the due lines; amounts are net of set-off and pauses, `amount_due` in the line's currency,
+            `amount_due_company` in company currency
+        :rtype: dict[account.move.line, DueLine]
+        """
+        rows = self._execute(company, date, SQL("SELECT * FROM verdict WHERE is_due ORDER BY id"))
+        lines = self.env['account.move.line'].browse(row['id'] for row in rows)
+        return {
+            line: DueLine(
+                move_line=line,
+                level=self.env['account.dunning.level'].browse(row['level_id']),
+                procedure=self.env['account.dunning.procedure'].browse(row['procedure_id']),
+                partner=self.env['res.partner'].browse(row['partner_id']),
+                days_overdue=row['days'],
+                amount_due=float(row['amount_net']),
+                amount_due_company=float(row['amount_net_company']),
+            )
+            for line, row in zip(lines, rows)
+        }
 
     @api.model
     def _explain(self, move_lines, date):
-        return {}
+        """Why each line is or is not dunned on that date, and what happens next.
+
+        :param account.move.line move_lines: any journal items; those that are no open receivable are left out
+        :param datetime.date date:
+        :return: for each open line the reason code, the level that comes next (empty: none) and the day on which it
+            comes (False: not known)
+        :rtype: dict[account.move.line, tuple[str, account.dunning.level, datetime.date | bool]]
+        """
+        Level = self.env['account.dunning.level']
+        return {
+            line: (row['reason'], Level.browse(row['level_id'] or []), row['next_date'] or False)
+            for line, row in self._judge(move_lines, date).items()
+        }
+
+    @api.model
+    def _judge(self, move_lines, date):
+        """The engine's whole verdict on the given lines (see the columns of `_get_query`).
+
+        :rtype: dict[account.move.line, dict]
+        """
+        verdicts = {}
+        for company, lines in move_lines.sudo().grouped('company_id').items():
+            # Set-off looks at the whole customer, so the customer is asked about, not the line alone.
+            partners = lines.partner_id.commercial_partner_id
+            if not partners:
+                continue
+            rows = self._execute(
+                company, date, SQL("SELECT * FROM verdict WHERE id IN %s", tuple(lines.ids)), partners.ids)
+            verdicts.update((move_lines.browse(row['id']), row) for row in rows)
+        return verdicts
+
+    @api.model
+    def _execute(self, company, date, select, partner_ids=None):
+        """Run `select` over the engine's query, as dictionaries."""
+        return self.env.execute_query_dict(SQL("%s %s", self._get_query(company, date, partner_ids), select))
+
+    #=== THE QUERY ===#
+
+    @api.model
+    def _get_query(self, company, date, partner_ids=None):
+        """The rules as one query: a `WITH` clause whose last table, `verdict`, has a row for each open debit line.
+
+        Columns: id, move_id, partner_id (commercial), currency_id, date_maturity, days (overdue; negative: days to
+        go), residual and residual_company, total, blocked, blocked_until, set_off, amount_net (to be asked for, line
+        currency), amount_net_company, customer_amount (net overdue of the customer, company currency), min_amount,
+        procedure_id, current_level_id, level_id (next one), rank, delay_days, counts (may be listed in a notice),
+        reason, next_date, is_due, live_notice_id, live_state.
+
+        :param res.company company:
+        :param datetime.date date:
+        :param list[int] | None partner_ids: commercial partners to look at; None: all
+        :rtype: SQL
+        """
+        engine = self.sudo().with_company(company)
+        self._flush_for_query()
+        tables = [
+            ('transition', engine._get_transition_table(company)),
+            ('line', engine._get_line_table(company, partner_ids)),
+            ('credit', engine._get_credit_table(company, partner_ids)),
+            ('paid_online', engine._get_paid_online_table(date)),
+            ('pause', engine._get_pause_table(company, date)),
+            ('broken', engine._get_broken_table(company, date)),
+            ('past', engine._get_past_table(company)),
+            ('live', engine._get_live_table(company)),
+        ]
+        return SQL(
+            "WITH %(tables)s, %(verdict)s",
+            tables=SQL(", ").join(SQL("%s AS (%s)", SQL.identifier(name), table) for name, table in tables),
+            verdict=engine._get_verdict_tables(company, date),
+        )
+
+    @api.model
+    def _flush_for_query(self):
+        for model, fnames in {
+            'account.move.line': [
+                'account_id', 'amount_currency', 'amount_residual', 'amount_residual_currency', 'company_id',
+                'currency_id', 'date', 'date_maturity', 'dunning_level_id', 'move_id', 'no_followup', 'parent_state',
+                'partner_id', 'reconciled',
+            ],
+            'account.move': ['dunning_procedure_id', 'name', 'invoice_date', 'payment_state'],
+            'account.payment': ['amount', 'company_id', 'currency_id', 'is_matched', 'move_id', 'partner_id', 'state'],
+            'account.dunning.block': None,
+            'account.dunning.notice': None,
+            'account.dunning.notice.line': None,
+            'payment.transaction': ['invoice_ids', 'last_state_change', 'operation', 'payment_id', 'state'],
+            'res.partner': ['active', 'commercial_partner_id', 'dunning_procedure_id', 'dunning_user_id', 'type'],
+        }.items():
+            self.env[model].flush_model(fnames)
+
+    @api.model
+    def _get_receivable_account_ids(self, company):
+        """The company's trade receivable accounts. Named one by one, they let Odoo's own index of open lines serve."""
+        return self.env['account.account'].sudo().with_context(active_test=False)._search([
+            ('account_type', '=', 'asset_receivable'),
+            ('non_trade', '=', False),
+            ('company_ids', 'parent_of', company.id),
+        ])
+
+    @api.model
+    def _get_line_table(self, company, partner_ids):
+        """Open receivable lines of the company, credits too, with their customer and procedure (rules 1 and 4)."""
+        accounts = tuple(self._get_receivable_account_ids(company)) or (0,)
+        return SQL(
+            """
+            SELECT aml.id,
+                   aml.move_id,
+                   aml.currency_id,
+                   customer.id AS partner_id,
+                   COALESCE(aml.date_maturity, aml.date) AS date_maturity,
+                   aml.amount_residual_currency AS residual,
+                   aml.amount_residual AS residual_company,
+                   aml.amount_currency AS total,
+                   aml.no_followup,
+                   aml.dunning_level_id AS current_level_id,
+                   move.payment_state,
+                   COALESCE(move.dunning_procedure_id, %(customer_procedure)s, %(company_procedure)s) AS procedure_id
+              FROM account_move_line aml
+              JOIN account_move move ON move.id = aml.move_id
+              JOIN res_partner partner ON partner.id = aml.partner_id
+              JOIN res_partner customer ON customer.id = partner.commercial_partner_id
+             WHERE aml.account_id IN %(accounts)s
+               AND aml.reconciled IS NOT TRUE
+               AND aml.parent_state = 'posted'
+               AND aml.company_id = %(company)s
+               AND aml.amount_residual_currency != 0
+               %(customers)s
+            """,
+            customer_procedure=self.env['res.partner']._field_to_sql('customer', 'dunning_procedure_id'),
+            company_procedure=company.dunning_procedure_id.id or None,
+            accounts=accounts,
+            company=company.id,
+            customers=self._get_customers_condition(SQL("aml.partner_id"), partner_ids),
+        )
+
+    @api.model
+    def _get_customers_condition(self, column, partner_ids):
+        if partner_ids is None:
+            return SQL()
+        return SQL(
+            "AND %s IN (SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))", column, list(partner_ids))
+
+    @api.model
+    def _get_credit_table(self, company, partner_ids):
+        """The customers' unmatched credits (rule 3): payments and credit notes on their account, `no_followup` or not,
+        and payments in process that Odoo has not booked and that name no invoice."""
+        return SQL(
+            """
+            SELECT partner_id, currency_id, SUM(amount) AS amount
+              FROM (
+                    SELECT partner_id, currency_id, -residual AS amount
+                      FROM line
+                     WHERE residual < 0
+                 UNION ALL
+                    SELECT partner.commercial_partner_id, payment.currency_id, payment.amount
+                      FROM account_payment payment
+                      JOIN res_partner partner ON partner.id = payment.partner_id
+                     WHERE payment.company_id = %(company)s
+                       AND payment.is_matched IS NOT TRUE
+                       AND payment.move_id IS NULL
+                       AND payment.state = 'in_process'
+                       AND payment.payment_type = 'inbound'
+                       AND payment.partner_type = 'customer'
+                       AND NOT EXISTS (
+                            SELECT FROM account_move__account_payment rel WHERE rel.payment_id = payment.id
+                       )
+                       %(customers)s
+                   ) credits
+          GROUP BY partner_id, currency_id
+            """,
+            company=company.id,
+            customers=self._get_customers_condition(SQL("payment.partner_id"), partner_ids),
+        )
+
+    @api.model
+    def _get_paid_online_table(self, date):
+        """Invoices whose online payment is in, or on its way, and not yet booked: in doubt, do not send."""
+        return SQL(
+            """
+            SELECT DISTINCT rel.invoice_id AS move_id
+              FROM account_invoice_transaction_rel rel
+              JOIN payment_transaction tx ON tx.id = rel.transaction_id
+             WHERE rel.invoice_id IN (SELECT move_id FROM line)
+               AND tx.payment_id IS NULL
+               AND tx.operation NOT IN ('refund', 'validation')
+               AND (tx.state IN ('authorized', 'done')
+                    OR tx.state = 'pending' AND tx.last_state_change >= %(since)s)
+            """,
+            since=date - timedelta(days=PENDING_PAYMENT_DAYS),
+        )
+
+    @api.model
+    def _get_pause_table(self, company, date):
+        """How much of each line is paused on the date (rule 2), by blocks over the line or over its customer.
+
+        A block with an amount pauses only so much of its lines of that currency, those first due first.
+        """
+        return SQL(
+            """
+            SELECT id,
+                   SUM(CASE WHEN amount > 0 THEN LEAST(residual, GREATEST(amount - before, 0)) ELSE residual END) AS amount,
+                   MAX(date_until) AS date_until
+              FROM (
+                    SELECT paused.id,
+                           paused.residual,
+                           block.amount,
+                           COALESCE(block.date_until, 'infinity') AS date_until,
+                           SUM(paused.residual) OVER (
+                               PARTITION BY block.id ORDER BY paused.date_maturity, paused.id
+                           ) - paused.residual AS before
+                      FROM account_dunning_block block
+                      JOIN LATERAL (
+                            SELECT line.*
+                              FROM account_dunning_block_move_line_rel rel
+                              JOIN line ON line.id = rel.move_line_id
+                             WHERE rel.block_id = block.id
+                         UNION ALL
+                            SELECT line.*
+                              FROM line
+                              JOIN res_partner holder ON holder.id = block.partner_id
+                             WHERE line.partner_id = holder.commercial_partner_id
+                               AND NOT EXISTS (
+                                    SELECT FROM account_dunning_block_move_line_rel rel WHERE rel.block_id = block.id
+                               )
+                           ) paused ON TRUE
+                     WHERE block.company_id = %(company)s
+                       AND block.state = 'active'
+                       AND block.date_from <= %(date)s
+                       AND (block.date_until IS NULL OR block.date_until >= %(date)s)
+                       AND paused.residual > 0
+                       AND (COALESCE(block.amount, 0) = 0 OR block.currency_id IS NULL
+                            OR block.currency_id = paused.currency_id)
+                   ) share
+          GROUP BY id
+            """,
+            company=company.id,
+            date=date,
+        )
+
+    @api.model
+    def _get_broken_table(self, company, date):
+        """Lines of agreements that the customer broke: their next step does not wait."""
+        return SQL(
+            """
+            SELECT line.id, MAX(block.date_ended) AS date_broken
+              FROM account_dunning_block block
+              JOIN res_partner holder ON holder.id = block.partner_id
+         LEFT JOIN account_dunning_block_move_line_rel rel ON rel.block_id = block.id
+              JOIN line ON line.id = rel.move_line_id
+                        OR rel.move_line_id IS NULL AND line.partner_id = holder.commercial_partner_id
+             WHERE block.company_id = %(company)s
+               AND block.broken
+               AND block.date_ended <= %(date)s
+          GROUP BY line.id
+            """,
+            company=company.id,
+            date=date,
+        )
+
+    @api.model
+    def _get_past_table(self, company):
+        """When each customer was last reminded under each procedure (rule 6), and when a proposal was last dropped."""
+        return SQL(
+            """
+            SELECT partner.commercial_partner_id AS partner_id,
+                   notice.procedure_id,
+                   MAX(notice.sent_date) FILTER (WHERE notice.state = 'sent') AS last_sent,
+                   MAX(notice.dropped_date) FILTER (WHERE notice.state = 'cancelled') AS last_dropped
+              FROM account_dunning_notice notice
+              JOIN res_partner partner ON partner.id = notice.partner_id
+             WHERE notice.company_id = %(company)s
+               AND notice.state IN ('sent', 'cancelled')
+               AND notice.partner_id IN (SELECT partner_id FROM line)
+          GROUP BY partner.commercial_partner_id, notice.procedure_id
+            """,
+            company=company.id,
+        )
+
+    @api.model
+    def _get_live_table(self, company):
+        """The notice that each customer has on its way: a proposal, in the queue, or failed."""
+        return SQL(
+            """
+            SELECT notice.partner_id, notice.id AS notice_id, notice.state
+              FROM account_dunning_notice notice
+             WHERE notice.company_id = %(company)s
+               AND notice.state IN ('draft', 'queued', 'failed')
+            """,
+            company=company.id,
+        )
+
+    @api.model
+    def _get_verdict_tables(self, company, date):
+        """Net (3), level (5), wait (6), amount (7), and the reason: the rules over the tables above."""
+        return SQL(
+            """
+            debit AS (
+                SELECT line.*,
+                       %(date)s::date - line.date_maturity AS days,
+                       LEAST(COALESCE(pause.amount, 0), line.residual) AS blocked,
+                       pause.date_until AS blocked_until,
+                       line.payment_state = 'blocked' AS is_stopped,
+                       line.payment_state IN ('in_payment', 'paid', 'reversed') OR paid_online.move_id IS NOT NULL
+                           AS is_paid_unbooked
+                  FROM line
+             LEFT JOIN pause ON pause.id = line.id
+             LEFT JOIN paid_online ON paid_online.move_id = line.move_id
+                 WHERE line.residual > 0
+            ),
+            claim AS (
+                SELECT debit.*,
+                       CASE WHEN debit.no_followup IS TRUE OR is_stopped OR is_paid_unbooked OR procedure_id IS NULL
+                            THEN 0
+                            ELSE residual - blocked
+                        END AS claimed
+                  FROM debit
+            ),
+            net AS (
+                SELECT claim.*,
+                       LEAST(claimed, GREATEST(
+                           COALESCE(credit.amount, 0) + claimed - SUM(claimed) OVER (
+                               PARTITION BY claim.partner_id, claim.currency_id ORDER BY date_maturity, id
+                           ), 0)) AS set_off
+                  FROM claim
+             LEFT JOIN credit ON credit.partner_id = claim.partner_id AND credit.currency_id = claim.currency_id
+            ),
+            step AS (
+                SELECT net.*,
+                       claimed - set_off AS amount_net,
+                       ROUND(residual_company * (claimed - set_off) / residual, %(decimals)s) AS amount_net_company,
+                       NULLIF(transition.level_id, 0) AS level_id,
+                       transition.rank,
+                       transition.delay_days,
+                       transition.min_amount,
+                       date_maturity + transition.delay_days AS delay_date,
+                       GREATEST(past.last_sent + transition.wait_days, past.last_dropped + 1) AS wait_date,
+                       broken.date_broken IS NOT NULL AND days > 0
+                           AND (past.last_sent IS NULL OR past.last_sent < broken.date_broken) AS is_broken,
+                       live.notice_id AS live_notice_id,
+                       live.state AS live_state
+                  FROM net
+             LEFT JOIN transition ON transition.procedure_id = net.procedure_id
+                       AND transition.current_level_id = COALESCE(net.current_level_id, 0)
+                       AND net.days >= transition.days_from
+                       AND net.days < transition.days_to
+             LEFT JOIN past ON past.partner_id = net.partner_id AND past.procedure_id = net.procedure_id
+             LEFT JOIN broken ON broken.id = net.id
+             LEFT JOIN live ON live.partner_id = net.partner_id
+            ),
+            reach AS (
+                SELECT step.*,
+                       level_id IS NOT NULL AND (days >= delay_days OR is_broken) AS is_reached
+                  FROM step
+            ),
+            weighed AS (
+                SELECT reach.*,
+                       COALESCE(SUM(amount_net_company) FILTER (WHERE days > 0 OR is_reached)
+                                OVER (PARTITION BY partner_id), 0) AS customer_amount
+                  FROM reach
+            ),
+            judged AS (
+                SELECT weighed.*,
+                       CASE
+                           WHEN no_followup IS TRUE THEN 'no_followup'
+                           WHEN is_stopped OR blocked >= residual THEN 'blocked'
+                           WHEN procedure_id IS NULL THEN 'no_procedure'
+                           WHEN days <= 0 AND NOT is_reached THEN 'not_overdue'
+                           WHEN amount_net <= 0 THEN 'covered'
+                           WHEN level_id IS NULL THEN 'last_level'
+                           WHEN NOT is_reached THEN 'waiting'
+                           WHEN wait_date > %(date)s AND NOT is_broken THEN 'waiting'
+                           WHEN customer_amount < min_amount THEN 'below_minimum'
+                           WHEN live_state IN ('queued', 'failed') THEN 'pending'
+                           ELSE 'due'
+                       END AS rule
+                  FROM weighed
+            ),
+            verdict AS (
+                SELECT judged.*,
+                       amount_net > 0 AS counts,
+                       rule = 'due' AS is_due,
+                       CASE
+                           WHEN rule = 'due' AND proposed.id IS NOT NULL THEN 'pending'
+                           ELSE rule
+                       END AS reason,
+                       CASE
+                           WHEN level_id IS NULL OR rule IN ('no_followup', 'no_procedure', 'covered', 'below_minimum')
+                               THEN NULL
+                           WHEN rule IN ('due', 'pending') THEN %(date)s::date
+                           WHEN rule = 'blocked' AND (is_stopped OR blocked_until = 'infinity') THEN NULL
+                           WHEN rule = 'blocked' THEN GREATEST(delay_date, wait_date, blocked_until + 1)
+                           ELSE GREATEST(delay_date, wait_date)
+                       END AS next_date
+                  FROM judged
+             LEFT JOIN account_dunning_notice_line proposed
+                    ON proposed.notice_id = judged.live_notice_id
+                   AND proposed.move_line_id = judged.id
+                   AND proposed.live
+            )
+            """,
+            date=date,
+            decimals=company.currency_id.decimal_places,
+        )
+
+    #=== LEVELS ===#
+
+    @api.model
+    def _get_transition_table(self, company):
+        """The levels as a table: from which level, at how many days overdue, to which level."""
+        rows = self._get_transitions(self._get_procedures(company))
+        if not rows:
+            # a table without rows has no types: one row that matches nothing
+            rows = [(0, 0, 0, 0, 0, 0, 0, 0, 0.0)]
+        columns = list(zip(*rows))
+        return SQL(
+            """
+            SELECT *
+              FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[],
+                          %s::numeric[])
+                AS t (procedure_id, current_level_id, days_from, days_to, level_id, delay_days, rank, wait_days,
+                      min_amount)
+            """,
+            *(list(column) for column in columns),
+        )
+
+    @api.model
+    def _get_procedures(self, company):
+        """Procedures that an invoice of the company can have; an archived one still serves who uses it."""
+        return self.env['account.dunning.procedure'].sudo().with_context(active_test=False).search([
+            ('company_id', 'in', [False, *company.sudo().parent_ids.ids]),
+        ])
+
+    @api.model
+    def _get_longest_courtesy(self, company):
+        """Days before the due date at which the earliest level of the company may act."""
+        return max([0, *(-level.delay_days for level in self._get_procedures(company).level_ids)])
+
+    @api.model
+    def _get_transitions(self, procedures):
+        """Where a line goes next, for every level that it can have and any number of days overdue (rule 5).
+
+        A line whose level belongs to another procedure, or was archived, counts as standing at the last level whose
+        delay is not longer than that level's.
+
+        :return: rows (procedure, current level or 0, days from, days to (excluded), next level or 0, its delay in
+            days, its rank in the procedure, days to wait since the last notice, minimum amount in company currency)
+        """
+        levels_by_procedure = {
+            procedure: procedure.level_ids.filtered('active').sorted(lambda level: (level.sequence, level.id))
+            for procedure in procedures
+        }
+        every_level = procedures.with_context(active_test=False).level_ids
+        rows = []
+        for procedure, levels in levels_by_procedure.items():
+            for current in [self.env['account.dunning.level'], *every_level]:
+                if current in levels:
+                    position = list(levels).index(current) + 1
+                elif current:
+                    position = len([level for level in levels if level.delay_days <= current.delay_days])
+                else:
+                    position = 0
+                ahead = levels[position:]
+                bounds = sorted({-ANY_DAYS, 0, ANY_DAYS, *ahead.mapped('delay_days')})
+                for days_from, days_to in zip(bounds, bounds[1:]):
+                    level = self._get_next_level(procedure, ahead, days_from)
+                    rows.append((
+                        procedure.id, current.id or 0, days_from, days_to,
+                        level.id or 0, level.delay_days, list(levels).index(level) if level else 0,
+                        max(procedure.min_wait_days, level.min_wait_days),
+                        max(procedure.min_amount, level.min_amount),
+                    ))
+        return rows
+
+    @api.model
+    def _get_next_level(self, procedure, ahead, days):
+        """The next of the levels ahead for a line that is so many days overdue, reached already or not.
+
+        :param account.dunning.level ahead: the levels after the line's own, in their order
+        :param int days: days since the due date; negative before it
+        """
+        # A courtesy before the due date is passed over once the line is due.
+        ahead = ahead.filtered(lambda level: level.delay_days >= 0 or days < 0)
+        if procedure.escalation == 'age':
+            reached = ahead.filtered(lambda level: level.delay_days <= days)
+            return reached[-1:] or ahead.sorted('delay_days')[:1]
+        return ahead[:1]

@@ -7,6 +7,7 @@ class AccountDunningNoticeLine(models.Model):
     _name = 'account.dunning.notice.line'
     _description = "Dunning notice line"
     _order = 'notice_id, is_coming_due, date_maturity, id'
+    _rec_name = 'move_name'
 
     notice_id = fields.Many2one(
         comodel_name='account.dunning.notice', required=True, readonly=True, index=True, ondelete='cascade')
@@ -23,7 +24,8 @@ class AccountDunningNoticeLine(models.Model):
         help="The level that the line reaches with this notice; the one it has, when it does not move.")
     previous_level_id = fields.Many2one(comodel_name='account.dunning.level', readonly=True, ondelete='restrict')
     advances = fields.Boolean(readonly=True, help="The line moves up to the level once the notice has gone out.")
-    live = fields.Boolean(readonly=True, help="Counts for: one reminder per line and level.")
+    live = fields.Boolean(
+        readonly=True, help="Advances, in a notice that is on its way or was sent: never again for line and level.")
     is_coming_due = fields.Boolean(readonly=True)
     date_maturity = fields.Date(string="Due date", readonly=True)
     days_overdue = fields.Integer(readonly=True)
@@ -39,3 +41,60 @@ class AccountDunningNoticeLine(models.Model):
         readonly=True, help="What the notice asks for on this line; 0 when it is only coming due.")
     amount_due_company = fields.Monetary(
         string="Due, company currency", readonly=True, currency_field='company_currency_id')
+
+    # The rule above all: one reminder for a line and level, whatever servers and users do at the same time
+    _one_reminder_per_level = models.UniqueIndex(
+        "(move_line_id, level_id) WHERE live",
+        "There already is a reminder of this level for this invoice.",
+    )
+
+    def _get_highest_level(self):
+        """The highest level among the lines."""
+        return self.level_id.sorted(lambda level: (level.sequence, level.delay_days, level.id))[-1:]
+
+    def _refresh(self, rows):
+        """Bring the lines to what the engine says today: those that do not count any more leave.
+
+        :param dict[int, dict] rows: the engine's verdict by journal item, for those that count
+        :return: whether anything has changed
+        :rtype: bool
+        """
+        lines = self.sudo()
+        gone = lines.filtered(lambda line: line.move_line_id.id not in rows)
+        is_changed = bool(gone)
+        left = lines - gone
+        gone.unlink()
+        for line in left:
+            values = line._prepare_refreshed_values(rows[line.move_line_id.id])
+            changes = {
+                fname: value for fname, value in values.items() if line._is_different(fname, value)
+            }
+            if changes:
+                # a day more is no change of what is claimed
+                is_changed = is_changed or changes.keys() != {'days_overdue'}
+                line.write(changes)
+        return is_changed
+
+    def _is_different(self, fname, value):
+        field = self._fields[fname]
+        if field.type == 'monetary':
+            return bool(self[field.get_currency_field(self)].compare_amounts(self[fname], value))
+        return self[fname] != value
+
+    def _prepare_refreshed_values(self, row):
+        """:param dict row: the engine's verdict on the line today"""
+        self.ensure_one()
+        # Somebody else may have moved the line since it was proposed
+        advances = self.advances and (row['current_level_id'] or False) == self.previous_level_id.id
+        is_coming_due = row['days'] <= 0 and not advances
+        return {
+            'advances': advances,
+            'live': advances,
+            'is_coming_due': is_coming_due,
+            'days_overdue': row['days'],
+            'amount_residual': float(row['residual']),
+            'amount_set_off': float(row['set_off']),
+            'amount_blocked': float(row['blocked']),
+            'amount_due': 0.0 if is_coming_due else float(row['amount_net']),
+            'amount_due_company': 0.0 if is_coming_due else float(row['amount_net_company']),
+        }

@@ -51,6 +51,12 @@ class AccountDunningProcedure(models.Model):
         tracking=True,
         help="No reminder while the customer's net overdue amount is below this sum, in company currency.",
     )
+    user_id = fields.Many2one(
+        comodel_name='res.users',
+        string="Default collector",
+        domain=[('share', '=', False)],
+        help="Looks after the customers that have no collector of their own.",
+    )
     level_ids = fields.One2many(
         comodel_name='account.dunning.level',
         inverse_name='procedure_id',

@@ -1,13 +1,31 @@
+import logging
+
+import psycopg2
+from psycopg2 import errorcodes
+
 from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL, split_every
+
+_logger = logging.getLogger(__name__)
+
+# Customers whose proposals are written by one statement, and committed together by the scheduled action
+BATCH_SIZE = 1000
+
+# Up to so many customers a run is prepared while the user waits, else in the background
+FOREGROUND_CUSTOMERS = 5000
 
 
 class AccountDunningRun(models.Model):
+    """One execution of dunning, for one company and date: it writes the proposals that the engine calls for."""
+
     _name = 'account.dunning.run'
     _description = "Dunning run"
     _inherit = ['mail.thread']
     _order = 'date desc, id desc'
+    _check_company_auto = True
 
-    name = fields.Char(compute='_compute_name', store=True)
+    name = fields.Char(compute='_compute_name')
     company_id = fields.Many2one(
         comodel_name='res.company',
         required=True,
@@ -18,9 +36,9 @@ class AccountDunningRun(models.Model):
     date = fields.Date(required=True, default=fields.Date.context_today)
     state = fields.Selection(
         selection=[
-            ('draft', "Draft"),
+            ('draft', "New"),
             ('running', "In progress"),
-            ('prepared', "Prepared"),
+            ('prepared', "Proposals ready"),
             ('done', "Done"),
         ],
         required=True,
@@ -29,19 +47,369 @@ class AccountDunningRun(models.Model):
         copy=False,
         tracking=True,
     )
-    notice_ids = fields.One2many(comodel_name='account.dunning.notice', inverse_name='run_id')
+    queue_automatic = fields.Boolean(
+        readonly=True, copy=False,
+        help="Started by the scheduled action: what the procedure sends automatically goes into the queue.")
+    notice_ids = fields.One2many(comodel_name='account.dunning.notice', inverse_name='run_id', readonly=True)
+    # How far a run in progress is
+    customers_total = fields.Integer(string="Customers to look at", readonly=True, copy=False)
+    customers_done = fields.Integer(string="Customers looked at", readonly=True, copy=False)
+    last_customer = fields.Integer(
+        readonly=True, copy=False, help="A run that is interrupted goes on after the customer with this id.")
+    progress = fields.Float(compute='_compute_progress', help="In percent.")
+    failure_reason = fields.Text(readonly=True, copy=False)
 
-    @api.depends('date', 'company_id')
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('date')
     def _compute_name(self):
         for run in self:
-            run.name = self.env._("Dunning run %(date)s", date=run.date)
+            run.name = self.env._("Dunning of %(date)s", date=run.date)
+
+    @api.depends('state', 'customers_total', 'customers_done')
+    def _compute_progress(self):
+        for run in self:
+            if run.state in ('prepared', 'done'):
+                run.progress = 100.0
+            else:
+                run.progress = 100.0 * run.customers_done / run.customers_total if run.customers_total else 0.0
+
+    #=== CRUD METHODS ===#
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_with_notices(self):
+        if any(notice.state in ('queued', 'sent') for notice in self.notice_ids):
+            raise UserError(self.env._(
+                "A run whose notices have gone out can't be deleted. How about dropping its proposals instead?"))
+
+    #=== ACTION METHODS ===#
 
     def action_prepare(self):
-        pass
+        """Write the proposals of the run's company for its date; existing proposals are brought up to date.
+
+        With many customers the scheduled action goes on with it in the background.
+        """
+        self.check_access('write')
+        for run in self:
+            partner_ids = run._start()
+            if len(partner_ids) > FOREGROUND_CUSTOMERS:
+                self.env.ref('account_dunning.ir_cron_dunning_run').sudo()._trigger()
+                continue
+            for batch in split_every(BATCH_SIZE, partner_ids, list):
+                run._prepare_batch(batch)
+            run._finish()
 
     def action_send(self):
-        pass
+        """Send all proposals of the run.
+
+        :raise UserError: when there are none
+        """
+        self.check_access('write')
+        notices = self.notice_ids.filtered(lambda notice: notice.state == 'draft')
+        if not notices:
+            raise UserError(self.env._("There are no proposals to send. Prepare the run first."))
+        return notices.action_send()
+
+    #=== PREPARING ===#
+
+    def _start(self):
+        """Set out, or go on where an interrupted run has stopped.
+
+        :return: the customers that are still to be looked at, ascending
+        :rtype: list[int]
+        """
+        self.ensure_one()
+        run = self.sudo()
+        if run.state != 'running':
+            run.write({'state': 'running', 'last_customer': 0, 'customers_done': 0, 'failure_reason': False})
+        partner_ids = run._get_customer_ids()
+        run.customers_total = run.customers_done + len(partner_ids)
+        return partner_ids
+
+    def _get_customer_ids(self):
+        """Customers with an open line that is due, or soon enough for a courtesy, or with a proposal to bring up to
+        date; only those after the last one that the run has looked at."""
+        self.env.flush_all()
+        engine = self.env['account.dunning.engine']
+        accounts = tuple(engine._get_receivable_account_ids(self.company_id)) or (0,)
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT DISTINCT partner.commercial_partner_id
+              FROM account_move_line aml
+              JOIN res_partner partner ON partner.id = aml.partner_id
+             WHERE aml.account_id IN %(accounts)s
+               AND aml.reconciled IS NOT TRUE
+               AND aml.parent_state = 'posted'
+               AND aml.company_id = %(company)s
+               AND aml.amount_residual > 0
+               AND COALESCE(aml.date_maturity, aml.date) <= %(date)s::date + %(courtesy)s
+               AND partner.commercial_partner_id > %(after)s
+             UNION
+            SELECT notice.partner_id
+              FROM account_dunning_notice notice
+             WHERE notice.company_id = %(company)s
+               AND notice.state = 'draft'
+               AND notice.partner_id > %(after)s
+          ORDER BY 1
+            """,
+            accounts=accounts,
+            company=self.company_id.id,
+            date=self.date,
+            courtesy=engine._get_longest_courtesy(self.company_id),
+            after=self.last_customer,
+        ))
+        return [partner_id for [partner_id] in rows]
+
+    def _prepare_batch(self, partner_ids):
+        """Write the proposals of these customers. Whoever makes the statement fail is left out and named; the others
+        get theirs.
+
+        :param list[int] partner_ids: commercial partners, ascending
+        """
+        self.ensure_one()
+        try:
+            with self.env.cr.savepoint():
+                self._write_proposals(partner_ids)
+        except psycopg2.Error as error:
+            if error.pgcode in (errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED):
+                raise  # somebody else was faster: Odoo tries the whole transaction again
+            if len(partner_ids) > 1:
+                middle = len(partner_ids) // 2
+                self._prepare_batch(partner_ids[:middle])
+                self._prepare_batch(partner_ids[middle:])
+                return
+            _logger.exception("Dunning run %s: no proposal for customer %s", self.id, partner_ids[0])
+            customer = self.env['res.partner'].browse(partner_ids[0])
+            self.sudo().failure_reason = "\n".join(filter(None, [
+                self.failure_reason,
+                self.env._("%(customer)s: %(error)s", customer=customer.display_name, error=error),
+            ]))
+        self.sudo().write({
+            'customers_done': self.customers_done + len(partner_ids),
+            'last_customer': partner_ids[-1],
+        })
+
+    def _write_proposals(self, partner_ids):
+        """Draft notices and their lines, straight from the engine's query: a constant number of statements."""
+        Notice = self.env['account.dunning.notice']
+        Line = self.env['account.dunning.notice.line']
+        Notice.flush_model()
+        Line.flush_model()
+        parameters = {
+            'run': self.id,
+            'company': self.company_id.id,
+            'date': self.date,
+            'user': self.env.uid,
+            'customers': partner_ids,
+        }
+        self.env.cr.execute(SQL(
+            """
+            DELETE FROM account_dunning_notice_line line
+                  USING account_dunning_notice notice
+                  WHERE notice.id = line.notice_id
+                    AND notice.company_id = %(company)s
+                    AND notice.state = 'draft'
+                    AND notice.partner_id = ANY(%(customers)s)
+            """,
+            **parameters,
+        ))
+        partner = self.env['res.partner'].sudo().with_company(self.company_id)
+        self.env.cr.execute(SQL(
+            """
+            %(engine)s,
+            proposal AS (
+                SELECT partner_id,
+                       (ARRAY_AGG(level_id ORDER BY rank DESC, delay_days DESC, level_id DESC)
+                            FILTER (WHERE is_due))[1] AS level_id,
+                       (ARRAY_AGG(procedure_id ORDER BY rank DESC, delay_days DESC, level_id DESC)
+                            FILTER (WHERE is_due))[1] AS procedure_id,
+                       (ARRAY_AGG(move_id ORDER BY date_maturity, id) FILTER (WHERE is_due))[1] AS oldest_move_id,
+                       SUM(amount_net_company) FILTER (WHERE counts AND (is_due OR days > 0)) AS amount_due
+                  FROM verdict
+              GROUP BY partner_id
+                HAVING BOOL_OR(is_due)
+            ),
+            notice AS (
+                INSERT INTO account_dunning_notice (
+                            name, run_id, company_id, partner_id, contact_id, user_id, procedure_id, level_id, date,
+                            deadline, state, amount_due, create_uid, create_date, write_uid, write_date)
+                     SELECT '/', %(run)s, %(company)s, customer.id,
+                            COALESCE(address.id, invoice.partner_id, customer.id), %(collector)s,
+                            proposal.procedure_id, proposal.level_id, %(date)s,
+                            %(date)s::date + NULLIF(level.deadline_days, 0), 'draft', proposal.amount_due,
+                            %(user)s, NOW() AT TIME ZONE 'UTC', %(user)s, NOW() AT TIME ZONE 'UTC'
+                       FROM proposal
+                       JOIN res_partner customer ON customer.id = proposal.partner_id
+                       JOIN account_dunning_level level ON level.id = proposal.level_id
+                  LEFT JOIN account_move invoice ON invoice.id = proposal.oldest_move_id
+                  LEFT JOIN LATERAL (
+                            SELECT contact.id
+                              FROM res_partner contact
+                             WHERE contact.commercial_partner_id = customer.id
+                               AND contact.id != customer.id
+                               AND contact.active
+                               AND contact.type IN ('dunning', 'invoice')
+                          ORDER BY contact.type, contact.id
+                             LIMIT 1
+                            ) address ON TRUE
+                ON CONFLICT (company_id, partner_id) WHERE state IN ('draft', 'queued', 'failed')
+                  DO UPDATE SET run_id = EXCLUDED.run_id,
+                                contact_id = EXCLUDED.contact_id,
+                                user_id = EXCLUDED.user_id,
+                                procedure_id = EXCLUDED.procedure_id,
+                                level_id = CASE
+                                    WHEN account_dunning_notice.level_forced
+                                         AND account_dunning_notice.procedure_id = EXCLUDED.procedure_id
+                                    THEN account_dunning_notice.level_id
+                                    ELSE EXCLUDED.level_id
+                                END,
+                                level_forced = account_dunning_notice.level_forced
+                                    AND account_dunning_notice.procedure_id = EXCLUDED.procedure_id,
+                                date = EXCLUDED.date,
+                                deadline = EXCLUDED.deadline,
+                                amount_due = EXCLUDED.amount_due,
+                                write_uid = EXCLUDED.write_uid,
+                                write_date = EXCLUDED.write_date
+                          WHERE account_dunning_notice.state = 'draft'
+                  RETURNING id, partner_id
+            )
+            INSERT INTO account_dunning_notice_line (
+                        notice_id, move_line_id, move_id, move_name, invoice_date, level_id, previous_level_id,
+                        advances, live, is_coming_due, date_maturity, days_overdue, currency_id, amount_total,
+                        amount_residual, amount_set_off, amount_blocked, amount_due, amount_due_company,
+                        create_uid, create_date, write_uid, write_date)
+                 SELECT notice.id, verdict.id, verdict.move_id, move.name, COALESCE(move.invoice_date, move.date),
+                        CASE WHEN is_due THEN verdict.level_id ELSE verdict.current_level_id END,
+                        verdict.current_level_id, is_due, is_due, days <= 0 AND NOT is_due, verdict.date_maturity,
+                        days, verdict.currency_id, verdict.total, verdict.residual, verdict.set_off, verdict.blocked,
+                        CASE WHEN is_due OR days > 0 THEN amount_net ELSE 0 END,
+                        CASE WHEN is_due OR days > 0 THEN amount_net_company ELSE 0 END,
+                        %(user)s, NOW() AT TIME ZONE 'UTC', %(user)s, NOW() AT TIME ZONE 'UTC'
+                   FROM verdict
+                   JOIN notice ON notice.partner_id = verdict.partner_id
+                   JOIN account_move move ON move.id = verdict.move_id
+                  WHERE verdict.counts
+            """,
+            engine=self.env['account.dunning.engine']._get_query(self.company_id, self.date, partner_ids),
+            collector=partner._field_to_sql('customer', 'dunning_user_id'),
+            **parameters,
+        ))
+        self._restore_chosen_levels(partner_ids)
+        self.env.cr.execute(SQL(
+            """
+            UPDATE account_dunning_notice notice
+               SET state = 'cancelled',
+                   cancel_reason = %(reason)s
+             WHERE notice.company_id = %(company)s
+               AND notice.state = 'draft'
+               AND notice.partner_id = ANY(%(customers)s)
+               AND NOT EXISTS (SELECT FROM account_dunning_notice_line line WHERE line.notice_id = notice.id)
+            """,
+            reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
+            **parameters,
+        ))
+        Notice.invalidate_model()
+        Line.invalidate_model()
+
+    def _restore_chosen_levels(self, partner_ids):
+        """A level that a person has chosen for a proposal outlives bringing the proposal up to date."""
+        # the SQL above has written what the cache does not know yet
+        self.env['account.dunning.notice'].invalidate_model()
+        self.env['account.dunning.notice.line'].invalidate_model()
+        forced = self.env['account.dunning.notice'].sudo().search([
+            ('company_id', '=', self.company_id.id),
+            ('partner_id', 'in', partner_ids),
+            ('state', '=', 'draft'),
+            ('level_forced', '=', True),
+        ])
+        for level, notices in forced.grouped('level_id').items():
+            notices._set_level(level)
+
+    def _finish(self):
+        """All customers have been looked at."""
+        run = self.sudo()
+        run.write({'state': 'prepared', 'last_customer': 0})
+        if run.queue_automatic:
+            run.notice_ids.filtered(
+                lambda notice: notice.state == 'draft' and notice.procedure_id.mode == 'automatic')._queue()
+        run._update_state()
+
+    def _update_state(self):
+        """Done, once nothing of the run is on its way any more."""
+        for run in self.sudo().filtered(lambda run: run.state in ('prepared', 'done')):
+            is_live = bool(self.env['account.dunning.notice'].sudo().search_count(
+                [('run_id', '=', run.id), ('state', 'in', ('draft', 'queued', 'failed'))], limit=1))
+            state = 'prepared' if is_live else 'done'
+            if run.state != state:
+                run.state = state
+
+    @api.model
+    def _preview(self, company, date):
+        """What a run would propose on any date, past or future. Writes nothing.
+
+        :return: for each customer their procedure, highest level, number of lines and amount (company currency)
+        :rtype: list[dict]
+        """
+        return self.env['account.dunning.engine']._execute(company, date, SQL(
+            """
+            SELECT partner_id,
+                   (ARRAY_AGG(level_id ORDER BY rank DESC, delay_days DESC, level_id DESC)
+                        FILTER (WHERE is_due))[1] AS level_id,
+                   (ARRAY_AGG(procedure_id ORDER BY rank DESC, delay_days DESC, level_id DESC)
+                        FILTER (WHERE is_due))[1] AS procedure_id,
+                   COUNT(*) FILTER (WHERE is_due) AS line_count,
+                   SUM(amount_net_company) FILTER (WHERE counts AND (is_due OR days > 0)) AS amount_due
+              FROM verdict
+          GROUP BY partner_id
+            HAVING BOOL_OR(is_due)
+          ORDER BY amount_due DESC, partner_id
+            """
+        ))
+
+    #=== SCHEDULED ACTION ===#
 
     @api.model
     def _cron_run(self):
-        pass
+        """Each company's run of its own today.
+
+        All runs are set out first, then worked off: when the time is up in between, the next call finds what is left
+        to do. Made twice a day it brings the proposals up to date and sends nothing twice.
+        """
+        commit = self.env['ir.cron']._commit_progress
+        runs = self.sudo()._set_out_runs()
+        commit(remaining=len(runs))
+        for run in runs:
+            run = run.with_company(run.company_id)
+            for batch in split_every(BATCH_SIZE, run._start(), list):
+                run._prepare_batch(batch)
+                if not commit():
+                    return
+            run._finish()
+            if not commit(1):
+                return
+
+    @api.model
+    def _set_out_runs(self):
+        """The runs in progress, and a run for each company that had none today; with nothing in progress and all of
+        them made, today's are made again.
+
+        Agreements are looked at first: a promise broken today is dunned today.
+        """
+        running = self.search([('state', '=', 'running')], order='id')
+        made = self.browse()
+        for company in self.env['res.company'].search([], order='id'):
+            date = company._get_dunning_today()
+            today = self.search([
+                ('company_id', '=', company.id), ('date', '=', date), ('queue_automatic', '=', True),
+            ], limit=1)
+            if not today:
+                self.env['account.dunning.block'].with_company(company)._update_pauses(company, date)
+                running += self.create({
+                    'company_id': company.id, 'date': date, 'queue_automatic': True, 'state': 'running'})
+            made += today - running
+        if running:
+            return running
+        for run in made:
+            self.env['account.dunning.block'].with_company(run.company_id)._update_pauses(run.company_id, run.date)
+        made.write({'state': 'running', 'last_customer': 0, 'customers_done': 0, 'failure_reason': False})
+        return made

@@ -10,3 +10,11 @@ class ResCompany(models.Model):
         ondelete='restrict',
         help="For customers and invoices that have no procedure of their own; empty: they are not dunned.",
     )
+
+    def _get_dunning_today(self):
+        """The company's own today: a server in another time zone must not remind a day too early.
+
+        :rtype: datetime.date
+        """
+        self.ensure_one()
+        return fields.Date.context_today(self.with_context(tz=self.partner_id.tz or self.env.user.tz or 'UTC'))

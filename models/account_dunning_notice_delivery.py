@@ -1,0 +1,443 @@
+import logging
+from contextlib import suppress
+
+import psycopg2
+from psycopg2 import errorcodes
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.fields import Domain
+from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
+
+# Notices that are rendered together: one PDF run, one rendering of e-mails per template
+BATCH_SIZE = 50
+
+# First half of the advisory lock's key; the second is the notice's id. Any number that nobody else uses.
+LOCK_SPACE = 1_145_001_998
+
+
+class AccountDunningNotice(models.Model):
+    """How a queued notice goes out, exactly once.
+
+    A worker claims notices with advisory locks that last as long as its connection to the database, so that a worker
+    that dies gives them back at once. For each it then
+
+    1. checks with the engine, renders letter and mail, and commits;
+    2. commits a mark that the mail is about to be handed over;
+    3. writes that it is sent, hands the mail to the mail server, and commits.
+
+    Nothing after the mail server's answer can fail but the commit itself. A notice that is found queued with the mark
+    of step 2 was cut off there: nobody knows whether the mail went out, so a person is asked and it is not sent again.
+    """
+
+    _inherit = 'account.dunning.notice'
+
+    attachment_id = fields.Many2one(
+        comodel_name='ir.attachment', string="Letter", readonly=True, copy=False, ondelete='set null',
+        index='btree_not_null')
+    mail_id = fields.Many2one(
+        comodel_name='mail.mail', string="E-mail", readonly=True, copy=False, ondelete='set null',
+        index='btree_not_null', groups='base.group_system')
+    message_id = fields.Char(
+        string="Message-ID", readonly=True, copy=False, help="Names the e-mail in the log of the mail server.")
+    email_to = fields.Char(string="Sent to", readonly=True, copy=False)
+    is_letter_to_print = fields.Boolean(
+        string="Letter to post", readonly=True, copy=False,
+        help="The letter waits to be printed and posted.")
+    is_fallback_letter = fields.Boolean(
+        readonly=True, copy=False, help="Posted, because the recipient has no e-mail address.")
+    handover_date = fields.Datetime(readonly=True, copy=False)
+    is_in_doubt = fields.Boolean(
+        string="In doubt", readonly=True, copy=False,
+        help="The server stopped while the e-mail was being handed over: nobody knows whether it went out.")
+    is_bounced = fields.Boolean(string="Bounced", readonly=True, copy=False)
+
+    #=== ACTION METHODS ===#
+
+    def action_confirm_sent(self):
+        """A person has found that the notice in doubt did go out: its lines move to their level."""
+        self.check_access('write')
+        notices = self.filtered('is_in_doubt')
+        if not notices:
+            raise UserError(self.env._("Only notices in doubt can be confirmed as sent."))
+        for company, company_notices in notices.grouped('company_id').items():
+            company_notices._mark_sent(company._get_dunning_today())
+        notices.run_id._update_state()
+
+    def action_print_letters(self):
+        """The letters that wait to be posted, as one PDF; they count as posted then."""
+        self.check_access('write')
+        notices = self.filtered(lambda notice: notice.state == 'sent' and notice.attachment_id)
+        if not notices:
+            raise UserError(self.env._("None of these notices has a letter to print."))
+        notices.sudo().is_letter_to_print = False
+        return {
+            'type': 'ir.actions.act_url',
+            'url': '/account_dunning/letters/%s' % ','.join(str(notice_id) for notice_id in notices.ids),
+            'target': 'new',
+        }
+
+    #=== SCHEDULED ACTION ===#
+
+    @api.model
+    def _cron_send(self):
+        """Work off the queue; as many workers on as many servers as there are may do so at the same time."""
+        commit = self.env['ir.cron']._commit_progress
+        commit(remaining=self.search_count(self._get_queue_domain()))
+        seen = self.browse()
+        runs = self.env['account.dunning.run']
+        while notices := self._claim(seen):
+            seen += notices
+            runs += notices.run_id
+            try:
+                if not notices._send_claimed(commit):
+                    break
+            finally:
+                notices._release()
+        runs._update_state()
+        commit()
+
+    @api.model
+    def _get_queue_domain(self):
+        """What is to go out now: queued, or failed some time ago."""
+        return Domain('state', '=', 'queued') | (
+            Domain('state', '=', 'failed')
+            & Domain('next_attempt', '<=', fields.Datetime.now())
+            & Domain('is_in_doubt', '=', False)
+        )
+
+    @api.model
+    def _claim(self, seen):
+        """Notices of the queue that no other worker has, and that nobody else gets until `_release`.
+
+        :param account.dunning.notice seen: had their turn in this job
+        """
+        candidates = self.search(
+            self._get_queue_domain() & Domain('id', 'not in', seen.ids), order='id', limit=10 * BATCH_SIZE)
+        claimed = self.browse()
+        for company_candidates in candidates.grouped('company_id').values():
+            for notice in company_candidates:
+                self.env.cr.execute(SQL("SELECT pg_try_advisory_lock(%s, %s)", LOCK_SPACE, notice.id))
+                if self.env.cr.fetchone()[0]:
+                    claimed += notice
+                if len(claimed) == BATCH_SIZE:
+                    break
+            if claimed:
+                break
+        if not claimed:
+            return claimed
+        # The locks are ours now, but this transaction still sees the queue as it was before them: look again.
+        self.env.cr.commit()  # pylint: disable=invalid-commit
+        still_queued = claimed.filtered_domain(self._get_queue_domain())
+        (claimed - still_queued)._release()
+        return still_queued or self._claim(seen + claimed)
+
+    def _release(self):
+        with suppress(psycopg2.InterfaceError):  # the connection is gone, and the locks with it
+            for notice_id in self.ids:
+                self.env.cr.execute(SQL("SELECT pg_advisory_unlock(%s, %s)", LOCK_SPACE, notice_id))
+
+    #=== SENDING ===#
+
+    def _send_claimed(self, commit):
+        """Send claimed notices of one company.
+
+        :param commit: `_commit_progress`
+        :return: whether there is time for more
+        :rtype: bool
+        """
+        company = self.company_id
+        date = company._get_dunning_today()
+        in_doubt = self.filtered('handover_date')
+        if in_doubt:
+            in_doubt._fail(self.env._(
+                "The server stopped while this e-mail was being handed to the mail server. Look for its Message-ID in "
+                "the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
+        notices = (self - in_doubt).with_company(company)
+        notices = notices._prepare_delivery(date)
+        commit(len(self) - len(notices))
+        time_left = True
+        session = {}
+        try:
+            for notice in notices:
+                notice._send_prepared(date, session)
+                time_left = commit(1)
+                if not time_left:
+                    break
+        finally:
+            self._close_smtp(session)
+        return bool(time_left)
+
+    def _prepare_delivery(self, date):
+        """Check and render; what can't be rendered fails alone.
+
+        :return: the notices that are ready to go out
+        """
+        notices = self._recheck(date)[0]
+        try:
+            with self.env.cr.savepoint():
+                notices._render(date)
+        except Exception as error:
+            self._raise_concurrency(error)
+            if len(notices) == 1:
+                _logger.warning("Dunning notice %s can't be rendered", notices.id, exc_info=True)
+                notices.invalidate_recordset()
+                notices._fail(notices._describe(error))
+                return notices.browse()
+            middle = len(notices) // 2
+            return notices[:middle]._prepare_delivery(date) + notices[middle:]._prepare_delivery(date)
+        return notices.filtered(lambda notice: notice.state != 'failed')
+
+    def _render(self, date):
+        """Number, deadline, charges, letter and mail of the notices, kept as they will go out."""
+        for notice in self:
+            values = {'deadline': notice._get_deadline(date), 'is_bounced': False}
+            if notice.name == '/':
+                values['name'] = self.env['ir.sequence'].with_context(
+                    ir_sequence_date=date).next_by_code('account.dunning.notice')
+            notice.write(values)
+        self._discard_delivery()
+        self._prepare_charges(date)
+        unreachable = self.browse()
+        for notice in self:
+            notice._choose_channels()
+            if not (notice.level_id.create_activity or notice.email_to or notice.is_letter_to_print
+                    or notice._get_sms_number()):
+                unreachable += notice
+        unreachable._fail(self.env._(
+            "%(customer)s has no e-mail address, postal address or telephone number to send this reminder to.",
+            customer=unreachable.contact_id[:1].display_name or ''))
+        reachable = self - unreachable
+        reachable._render_letters()
+        reachable._render_mails()
+
+    def _discard_delivery(self):
+        """What an attempt before this one has left behind."""
+        self.mail_id.sudo().unlink()
+        self.attachment_id.sudo().unlink()
+
+    def _choose_channels(self):
+        """E-mail or letter, as the level says; without a usable e-mail address, the letter is posted instead."""
+        self.ensure_one()
+        level = self.level_id
+        contact = self.contact_id or self.partner_id
+        email = (contact.email_normalized or self.partner_id.email_normalized) if level.send_email else False
+        is_fallback = level.send_email and not email
+        is_posted = (level.print_letter or is_fallback) and self._has_postal_address(contact)
+        self.write({
+            'email_to': email,
+            'is_letter_to_print': is_posted,
+            'is_fallback_letter': is_fallback and is_posted,
+        })
+
+    def _has_postal_address(self, contact):
+        return bool(contact.city and (contact.street or contact.zip))
+
+    def _get_sms_number(self):
+        """Telephone number for an SMS, when the level sends one."""
+        self.ensure_one()
+        if not (self.level_id.send_sms and self.level_id.sms_template_id):
+            return False
+        return (self.contact_id or self.partner_id).phone or self.partner_id.phone
+
+    def _render_letters(self):
+        """One PDF run for all letters; each is kept as the evidence of its notice."""
+        notices = self.filtered(lambda notice: notice.email_to or notice.is_letter_to_print)
+        if not notices:
+            return
+        report = self.env['ir.actions.report'].sudo()
+        documents, kind = report._pre_render_qweb_pdf('account_dunning.action_report_dunning_notice', notices.ids)
+        if kind == 'pdf':
+            contents = {notice.id: documents[notice.id]['stream'].getvalue() for notice in notices}
+        else:  # under test, Odoo renders no PDF unless it is told to
+            contents = {notice.id: documents for notice in notices}
+        attachments = self.env['ir.attachment'].sudo().create([
+            {
+                'name': notice._get_letter_filename(kind),
+                'raw': contents[notice.id],
+                'mimetype': 'application/pdf' if kind == 'pdf' else 'text/html',
+                'res_model': self._name,
+                'res_id': notice.id,
+                'company_id': notice.company_id.id,
+            }
+            for notice in notices
+        ])
+        for notice, attachment in zip(notices, attachments):
+            notice.attachment_id = attachment
+
+    def _get_letter_filename(self, extension):
+        self.ensure_one()
+        return '%s.%s' % (self.name.replace('/', '_'), extension)
+
+    def _render_mails(self):
+        """The mails of the notices, one rendering per template. They are kept out of Odoo's own mail queue: only
+        `_send_prepared` hands them over."""
+        for template, notices in self.filtered('email_to').grouped(
+            lambda notice: notice._get_mail_template()
+        ).items():
+            mails = template.sudo().send_mail_batch(
+                notices.ids, email_values={'state': 'cancel', 'auto_delete': False})
+            invoice_pdfs = notices.filtered('level_id.attach_invoices')._get_invoice_pdfs()
+            for notice, mail in zip(notices, mails):
+                mail.write({
+                    'email_to': False,
+                    'recipient_ids': [fields.Command.set(notice._get_mail_recipient().ids)],
+                    'attachment_ids': [
+                        fields.Command.link(attachment_id)
+                        for attachment_id in [notice.attachment_id.id, *invoice_pdfs.get(notice.id, [])]
+                        if attachment_id
+                    ],
+                })
+                notice.write({'mail_id': mail.id, 'message_id': mail.message_id})
+
+    def _get_mail_template(self):
+        self.ensure_one()
+        return self.level_id.mail_template_id or self.env.ref('account_dunning.mail_template_dunning_reminder')
+
+    def _get_mail_recipient(self):
+        """Who the mail is for: the contact, or the company when the contact has no e-mail address."""
+        self.ensure_one()
+        return self.contact_id if self.contact_id.email_normalized else self.partner_id
+
+    def _get_invoice_pdfs(self):
+        """The invoices' PDFs, as they were sent; those that have none are rendered, in one PDF run.
+
+        :return: attachment ids by notice id
+        :rtype: dict[int, list[int]]
+        """
+        moves = self.line_ids.filtered(lambda line: not line.is_coming_due).move_id.filtered(
+            lambda move: move.is_sale_document()).sudo()
+        attachments = {move: move.invoice_pdf_report_id for move in moves if move.invoice_pdf_report_id}
+        missing = moves.filtered(lambda move: move not in attachments)
+        if missing:
+            documents, kind = self.env['ir.actions.report'].sudo()._pre_render_qweb_pdf(
+                'account.account_invoices', missing.ids)
+            for move in missing:
+                attachments[move] = self.env['ir.attachment'].sudo().create({
+                    'name': move._get_invoice_report_filename(extension=kind),
+                    'raw': documents[move.id]['stream'].getvalue() if kind == 'pdf' else documents,
+                    'mimetype': 'application/pdf' if kind == 'pdf' else 'text/html',
+                    'res_model': 'account.move',
+                    'res_id': move.id,
+                })
+        return {
+            notice.id: [attachments[move].id for move in notice.line_ids.move_id if move in attachments]
+            for notice in self
+        }
+
+    def _send_prepared(self, date, session):
+        """Hand one prepared notice over (steps 2 and 3).
+
+        :param datetime.date date: the company's today
+        :param dict session: the open SMTP sessions of this batch, by mail server
+        """
+        self.ensure_one()
+        notice = self[0]  # without the others: each commit empties the cache
+        try:
+            if notice.mail_id:
+                notice.handover_date = fields.Datetime.now()
+                self.env.cr.commit()  # pylint: disable=invalid-commit
+            if not notice._is_unchanged(date):
+                notice.handover_date = False
+                return
+            notice._mark_sent(date)
+            notice._send_sms()
+            notice._plan_activity()
+            self.env.flush_all()
+            if notice.mail_id:
+                notice._hand_over_mail(session)
+        except Exception as error:
+            self.env.cr.rollback()
+            if notice._is_concurrency_error(error):
+                # A customer's payment or another user came in between, before the mail went out: next time.
+                notice.handover_date = False
+                return
+            if not isinstance(error, UserError | DeliveryError):
+                _logger.warning("Dunning notice %s can't be sent", notice.id, exc_info=True)
+            notice._fail(notice._describe(error))
+
+    def _is_unchanged(self, date):
+        """The last look, in the transaction that sends: has anything come in since the letter was rendered?"""
+        standing, changed = self._recheck(date)
+        return bool(standing) and not changed
+
+    def _hand_over_mail(self, session):
+        """:raise DeliveryError: when the mail server does not accept the mail"""
+        mail = self.mail_id.sudo()
+        mail.state = 'outgoing'
+        for server_id, alias_domain_id, smtp_from, _ids in mail._split_by_mail_configuration():
+            key = (server_id, smtp_from)
+            if key not in session:
+                try:
+                    session[key] = self.env['ir.mail_server']._connect__(
+                        mail_server_id=server_id, smtp_from=smtp_from)
+                except Exception as error:
+                    raise DeliveryError(self.env._("The mail server can't be reached: %(error)s", error=error)) from error
+            try:
+                mail._send(
+                    smtp_session=session[key], alias_domain_id=alias_domain_id,
+                    mail_server=self.env['ir.mail_server'].browse(server_id))
+            except Exception:
+                session.pop(key, None)  # may be unusable now
+                raise
+        if mail.state != 'sent':
+            raise DeliveryError(mail.failure_reason or self.env._("The mail server did not accept the e-mail."))
+
+    @api.model
+    def _close_smtp(self, session):
+        for smtp in session.values():
+            if smtp:
+                with suppress(Exception):
+                    smtp.quit()
+
+    def _send_sms(self):
+        """Into Odoo's own SMS queue."""
+        number = self._get_sms_number()
+        if number:
+            contact = self.contact_id or self.partner_id
+            body = self.level_id.sms_template_id._render_field('body', self.ids, compute_lang=True)[self.id]
+            self._message_sms(body, sms_pid_to_number={contact.id: number}, partner_ids=contact.ids)
+
+    def _plan_activity(self):
+        level = self.level_id
+        if level.create_activity:
+            activity_type = level.activity_type_id or self.env.ref('mail.mail_activity_data_call')
+            self.activity_schedule(
+                activity_type_id=activity_type.id,
+                summary=level.activity_summary or level.name,
+                note=self.partner_id.phone or False,
+                user_id=(level.activity_user_id or self._get_collector()).id,
+            )
+
+    #=== FAILURES ===#
+
+    @api.model
+    def _is_concurrency_error(self, error):
+        return isinstance(error, psycopg2.Error) and error.pgcode in (
+            errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.LOCK_NOT_AVAILABLE)
+
+    @api.model
+    def _raise_concurrency(self, error):
+        """An error of the connection or of two transactions at once is not the notice's fault."""
+        if self._is_concurrency_error(error) or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+            raise error
+
+    @api.model
+    def _describe(self, error):
+        """The error in one or two lines for who has to mend it."""
+        return str(error).strip()[:1000] or type(error).__name__
+
+    #=== BOUNCES ===#
+
+    def _message_receive_bounce(self, email, partner):
+        # EXTENDS 'mail'
+        super()._message_receive_bounce(email, partner)
+        for notice in self.sudo().filtered(lambda notice: notice.state == 'sent'):
+            notice.is_bounced = True
+            notice._notify_collector(self.env._("Reminder came back: %(email)s can't be reached", email=email))
+
+
+class DeliveryError(Exception):
+    """The mail server did not take the mail; the message says why."""
