@@ -1,4 +1,5 @@
 import logging
+import smtplib
 from contextlib import suppress
 
 import psycopg2
@@ -7,7 +8,7 @@ from psycopg2 import errorcodes
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Domain
-from odoo.tools import SQL
+from odoo.tools import SQL, split_every
 
 _logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class AccountDunningNotice(models.Model):
         commit(remaining=self.search_count(self._get_queue_domain()))
         seen = self.browse()
         runs = self.env['account.dunning.run']
-        while notices := self._claim(seen):
+        while notices := self._claim(seen, commit):
             seen += notices
             runs += notices.run_id
             try:
@@ -109,35 +110,32 @@ class AccountDunningNotice(models.Model):
         )
 
     @api.model
-    def _claim(self, seen):
-        """Notices of the queue that no other worker has, and that nobody else gets until `_release`.
+    def _claim(self, seen, commit):
+        """Notices of one company that no other worker has, and that nobody else gets until `_release`.
 
         :param account.dunning.notice seen: had their turn in this job
+        :param commit: `_commit_progress`
         """
         candidates = self.search(
-            self._get_queue_domain() & Domain('id', 'not in', seen.ids), order='id', limit=10 * BATCH_SIZE)
-        claimed = self.browse()
+            self._get_queue_domain() & Domain('id', 'not in', seen.ids), order='company_id, id', limit=10 * BATCH_SIZE)
         for company_candidates in candidates.grouped('company_id').values():
-            for notice in company_candidates:
-                self.env.cr.execute(SQL("SELECT pg_try_advisory_lock(%s, %s)", LOCK_SPACE, notice.id))
-                if self.env.cr.fetchone()[0]:
-                    claimed += notice
-                if len(claimed) == BATCH_SIZE:
-                    break
-            if claimed:
-                break
-        if not claimed:
-            return claimed
-        # The locks are ours now, but this transaction still sees the queue as it was before them: look again.
-        self.env.cr.commit()  # pylint: disable=invalid-commit
-        still_queued = claimed.filtered_domain(self._get_queue_domain())
-        (claimed - still_queued)._release()
-        return still_queued or self._claim(seen + claimed)
+            for chunk in split_every(BATCH_SIZE, company_candidates.ids, list):
+                rows = self.env.execute_query(SQL(
+                    "SELECT id FROM unnest(%s) AS id WHERE pg_try_advisory_lock(%s, id)", chunk, LOCK_SPACE))
+                if not rows:
+                    continue
+                claimed = self.browse(notice_id for [notice_id] in rows)
+                # The locks are ours, but this transaction still sees the queue as it was before them: look again.
+                commit()
+                still_queued = claimed.filtered_domain(self._get_queue_domain())
+                (claimed - still_queued)._release()
+                if still_queued:
+                    return still_queued
+        return self.browse()
 
     def _release(self):
         with suppress(psycopg2.InterfaceError):  # the connection is gone, and the locks with it
-            for notice_id in self.ids:
-                self.env.cr.execute(SQL("SELECT pg_advisory_unlock(%s, %s)", LOCK_SPACE, notice_id))
+            self.env.cr.execute(SQL("SELECT pg_advisory_unlock(%s, id) FROM unnest(%s) AS id", LOCK_SPACE, self.ids))
 
     #=== SENDING ===#
 
@@ -152,9 +150,7 @@ class AccountDunningNotice(models.Model):
         date = company._get_dunning_today()
         in_doubt = self.filtered('handover_date')
         if in_doubt:
-            in_doubt._fail(self.env._(
-                "The server stopped while this e-mail was being handed to the mail server. Look for its Message-ID in "
-                "the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
+            in_doubt._fail_in_doubt()
         notices = (self - in_doubt).with_company(company)
         notices = notices._prepare_delivery(date)
         commit(len(self) - len(notices))
@@ -162,7 +158,7 @@ class AccountDunningNotice(models.Model):
         session = {}
         try:
             for notice in notices:
-                notice._send_prepared(date, session)
+                notice._send_prepared(date, session, commit)
                 time_left = commit(1)
                 if not time_left:
                     break
@@ -225,7 +221,7 @@ class AccountDunningNotice(models.Model):
         contact = self.contact_id or self.partner_id
         email = (contact.email_normalized or self.partner_id.email_normalized) if level.send_email else False
         is_fallback = level.send_email and not email
-        is_posted = (level.print_letter or is_fallback) and self._has_postal_address(contact)
+        is_posted = level.print_letter or is_fallback and self._has_postal_address(contact)
         self.write({
             'email_to': email,
             'is_letter_to_print': is_posted,
@@ -233,7 +229,7 @@ class AccountDunningNotice(models.Model):
         })
 
     def _has_postal_address(self, contact):
-        return bool(contact.city and (contact.street or contact.zip))
+        return bool(contact.street or contact.zip or contact.city)
 
     def _get_sms_number(self):
         """Telephone number for an SMS, when the level sends one."""
@@ -327,18 +323,19 @@ class AccountDunningNotice(models.Model):
             for notice in self
         }
 
-    def _send_prepared(self, date, session):
+    def _send_prepared(self, date, session, commit):
         """Hand one prepared notice over (steps 2 and 3).
 
         :param datetime.date date: the company's today
         :param dict session: the open SMTP sessions of this batch, by mail server
+        :param commit: `_commit_progress`
         """
         self.ensure_one()
         notice = self[0]  # without the others: each commit empties the cache
         try:
             if notice.mail_id:
                 notice.handover_date = fields.Datetime.now()
-                self.env.cr.commit()  # pylint: disable=invalid-commit
+                commit()
             if not notice._is_unchanged(date):
                 notice.handover_date = False
                 return
@@ -354,6 +351,9 @@ class AccountDunningNotice(models.Model):
                 # A customer's payment or another user came in between, before the mail went out: next time.
                 notice.handover_date = False
                 return
+            if isinstance(error, InDoubtError):
+                notice._fail_in_doubt()
+                return
             if not isinstance(error, UserError | DeliveryError):
                 _logger.warning("Dunning notice %s can't be sent", notice.id, exc_info=True)
             notice._fail(notice._describe(error))
@@ -364,26 +364,51 @@ class AccountDunningNotice(models.Model):
         return bool(standing) and not changed
 
     def _hand_over_mail(self, session):
-        """:raise DeliveryError: when the mail server does not accept the mail"""
+        """Give the mail to the mail server.
+
+        :raise DeliveryError: when the mail server has not taken it, for sure
+        :raise InDoubtError: when nobody can know whether it has
+        """
         mail = self.mail_id.sudo()
         mail.state = 'outgoing'
-        for server_id, alias_domain_id, smtp_from, _ids in mail._split_by_mail_configuration():
-            key = (server_id, smtp_from)
-            if key not in session:
-                try:
-                    session[key] = self.env['ir.mail_server']._connect__(
-                        mail_server_id=server_id, smtp_from=smtp_from)
-                except Exception as error:
-                    raise DeliveryError(self.env._("The mail server can't be reached: %(error)s", error=error)) from error
-            try:
-                mail._send(
-                    smtp_session=session[key], alias_domain_id=alias_domain_id,
-                    mail_server=self.env['ir.mail_server'].browse(server_id))
-            except Exception:
-                session.pop(key, None)  # may be unusable now
-                raise
+        mail.flush_recordset()
+        [(server_id, alias_domain_id, smtp_from, _ids)] = mail._split_by_mail_configuration()
+        smtp = self._open_smtp(session, server_id, smtp_from)
+        try:
+            mail._send(
+                smtp_session=smtp, alias_domain_id=alias_domain_id, raise_exception=True,
+                mail_server=self.env['ir.mail_server'].browse(server_id))
+        except Exception as error:
+            session.pop((server_id, smtp_from), None)  # may be unusable now
+            # Odoo wraps what the SMTP library says; only an answer of the server is a sure refusal.
+            cause = error.__context__ or error
+            if isinstance(cause, smtplib.SMTPServerDisconnected | OSError | psycopg2.Error) and not isinstance(
+                    cause, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused | smtplib.SMTPNotSupportedError):
+                raise InDoubtError(self._describe(cause)) from error
+            raise DeliveryError(self._describe(cause)) from error
+        if self.env['ir.mail_server']._disable_send():
+            return  # Odoo runs tests, in which mail goes nowhere
         if mail.state != 'sent':
             raise DeliveryError(mail.failure_reason or self.env._("The mail server did not accept the e-mail."))
+
+    def _open_smtp(self, session, server_id, smtp_from):
+        """The batch's connection to the mail server; a server that has hung up meanwhile is called again.
+
+        :raise DeliveryError: when it can't be reached
+        """
+        key = (server_id, smtp_from)
+        smtp = session.get(key)
+        if smtp:
+            try:
+                if smtp.noop()[0] == 250:
+                    return smtp
+            except (smtplib.SMTPException, OSError):
+                pass
+        try:
+            session[key] = self.env['ir.mail_server']._connect__(mail_server_id=server_id, smtp_from=smtp_from)
+        except Exception as error:
+            raise DeliveryError(self.env._("The mail server can't be reached: %(error)s", error=error)) from error
+        return session[key]
 
     @api.model
     def _close_smtp(self, session):
@@ -404,7 +429,8 @@ class AccountDunningNotice(models.Model):
         level = self.level_id
         if level.create_activity:
             activity_type = level.activity_type_id or self.env.ref('mail.mail_activity_data_call')
-            self.activity_schedule(
+            # quick: no e-mail to the collector for each of tonight's calls, the list tells them
+            self.with_context(mail_activity_quick_update=True).activity_schedule(
                 activity_type_id=activity_type.id,
                 summary=level.activity_summary or level.name,
                 note=self.partner_id.phone or False,
@@ -412,6 +438,11 @@ class AccountDunningNotice(models.Model):
             )
 
     #=== FAILURES ===#
+
+    def _fail_in_doubt(self):
+        self._fail(self.env._(
+            "The connection broke off while this e-mail was being handed to the mail server. Look for its Message-ID in "
+            "the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
 
     @api.model
     def _is_concurrency_error(self, error):
@@ -441,3 +472,7 @@ class AccountDunningNotice(models.Model):
 
 class DeliveryError(Exception):
     """The mail server did not take the mail; the message says why."""
+
+
+class InDoubtError(Exception):
+    """The mail server may have taken the mail."""
