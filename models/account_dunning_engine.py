@@ -446,7 +446,12 @@ class AccountDunningEngine(models.AbstractModel):
                        amount_net > 0 AS counts,
                        rule = 'due' AS is_due,
                        CASE
-                           WHEN rule = 'due' AND proposed.id IS NOT NULL THEN 'pending'
+                           WHEN rule = 'due' AND live_notice_id IS NOT NULL AND EXISTS (
+                                SELECT FROM account_dunning_notice_line proposed
+                                 WHERE proposed.notice_id = judged.live_notice_id
+                                   AND proposed.move_line_id = judged.id
+                                   AND proposed.live
+                           ) THEN 'pending'
                            ELSE rule
                        END AS reason,
                        CASE
@@ -458,10 +463,6 @@ class AccountDunningEngine(models.AbstractModel):
                            ELSE GREATEST(delay_date, wait_date)
                        END AS next_date
                   FROM judged
-             LEFT JOIN account_dunning_notice_line proposed
-                    ON proposed.notice_id = judged.live_notice_id
-                   AND proposed.move_line_id = judged.id
-                   AND proposed.live
             )
             """,
             date=date,

@@ -175,10 +175,16 @@ class TestEngine(DunningCommon):
         self._create_unmatched_payment('2024-03-02', 100.0, contact)
         self._assert_reason(line, '2024-03-10', 'covered')
 
-    def test_payment_in_process_without_entry_covers(self):
-        line = self._create_due_invoice('2024-03-01', amount=100.0)
+    def _set_payments_without_entry(self):
+        """Odoo's Accounting app books a payment only once it is on the bank statement: behave as it does."""
+        self.patch(self.env.registry['account.move'], '_get_invoice_in_payment_state', lambda self: 'in_payment')
         method_line = self.company_data['default_journal_bank'].inbound_payment_method_line_ids[:1]
         method_line.payment_account_id = False
+        return method_line
+
+    def test_payment_in_process_without_entry_covers(self):
+        line = self._create_due_invoice('2024-03-01', amount=100.0)
+        method_line = self._set_payments_without_entry()
         payment = self.env['account.payment'].create({
             'partner_id': self.partner_a.id, 'amount': 100.0, 'payment_type': 'inbound', 'date': '2024-03-02',
             'journal_id': self.company_data['default_journal_bank'].id, 'payment_method_line_id': method_line.id,
@@ -189,8 +195,7 @@ class TestEngine(DunningCommon):
 
     def test_registered_payment_without_entry_covers_its_invoice(self):
         line = self._create_due_invoice('2024-03-01', amount=100.0)
-        method_line = self.company_data['default_journal_bank'].inbound_payment_method_line_ids[:1]
-        method_line.payment_account_id = False
+        method_line = self._set_payments_without_entry()
         self.env['account.payment.register'].with_context(
             active_model='account.move', active_ids=line.move_id.ids,
         ).create({'payment_date': '2024-03-02', 'payment_method_line_id': method_line.id})._create_payments()
