@@ -18,7 +18,7 @@ SERIES = "19.0"
 ADDON = "account_dunning"
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.10", "python3")
-FREE_SPACE = 2_000_000_000  # bytes that a first set-up takes, with room for the databases
+FREE_SPACE = 3_000_000_000  # bytes that a first set-up takes, with room for the databases
 
 
 def default_home():

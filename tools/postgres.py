@@ -192,13 +192,17 @@ class Postgres:
             "-o", f"{options} -k '{self.socket}' -p 5432",
         ]  # fmt: skip
         with Step("Starting PostgreSQL", self.log):
-            # A session of its own: closing the terminal or ending a test run does not take it along.
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True, **self._as(),
-            )  # fmt: skip
-        if done.returncode or not self.is_running():
-            raise Failure(f"PostgreSQL does not start, {self.log} says why; `rm -r {self.folder}` gives a fresh one.")
+            for _attempt in range(10):  # the children of a killed server hold its memory for a moment
+                # A session of its own: closing the terminal or ending a test run does not take it along.
+                subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    start_new_session=True, **self._as(),
+                )  # fmt: skip
+                if self.is_running():
+                    return
+                time.sleep(1)
+                self._forget_the_dead()
+        raise Failure(f"PostgreSQL does not start, {self.log} says why; `rm -r {self.folder}` gives a fresh one.")
 
     def stop(self, mode="fast"):
         """Stop the server.
@@ -236,7 +240,7 @@ def connect(env):
     command = [programs(env) / "psql", "-Atqc", "select current_user", "-d", os.environ.get("PGDATABASE", "postgres")]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no answer"
+        reason = done.stderr.strip().splitlines()[0] if done.stderr.strip() else "no answer"
         raise Failure(
             f"The PostgreSQL server that PGHOST names cannot be used ({reason}): "
             "correct PGHOST, PGPORT, PGUSER, PGPASSWORD, or unset them and ./dev starts a server of its own."
