@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .ui import Failure, Step, run_logged, say
+from .ui import Failure, Step, run_logged
 
 UNSTABLE = (
     "odoo-19", "libjs-jquery", "libjs-jquery-form", "libjs-underscore", "fonts-roboto-unhinted",
@@ -33,25 +33,19 @@ def odoo(env):
         raise Failure(f"Odoo 19 comes as a Debian package, and this machine has no apt: use Debian, {OWN_ODOO}.")
     env._check_space()
     env.clear_stamp("odoo")
-    folder = env.home / "apt"
-    log = env.logs / "apt.log"
-    mirror, options, own = find_mirror()
+    folder, log = env.home / "apt", env.logs / "apt.log"
+    mirror, options, _suite = find_mirror()
     shutil.rmtree(prefix, ignore_errors=True)
-    packages = []
-    for name, lines, wanted in (
-        ("unstable", [f"deb {options} {mirror} unstable main"], UNSTABLE),
-        ("own", [f"deb {options} {mirror} {own} main"], STABLE),
+    sentence = f"Debian's package of Odoo 19 could not be fetched: check the network and apt's mirror, {OWN_ODOO}."
+    for name, source, wanted in (
+        ("unstable", f"deb {options} {mirror} unstable main", UNSTABLE),
+        ("own", own_source(), STABLE),
     ):
-        packages += fetch(env, folder / name, lines, wanted, log)
+        apt = apt_of_our_own(env, folder / name, [source], sentence)
+        title = "Fetching Odoo 19 (about 125 MB)" if name == "unstable" else f"Fetching {' '.join(wanted)}"
+        run_logged(title, [*apt, "download", *wanted], log, sentence, cwd=folder / name / "cache" / "archives")
     with Step("Unpacking Odoo 19"):
-        for package in packages:
-            done = subprocess.run(["dpkg-deb", "-x", package, prefix], capture_output=True, text=True)
-            if done.returncode:
-                raise Failure(f"{package.name} could not be unpacked ({done.stderr.strip()}): is the disk full?")
-        # dpkg-deb lets only the owner in; PostgreSQL's user and others must pass.
-        for path in prefix.rglob("*"):
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o755)
+        unpack(folder.glob("*/cache/archives/*.deb"), prefix)
         missing = site / "odoo/addons/mail/static/lib/selfie_segmentation/selfie_segmentation.js"
         missing.parent.mkdir(parents=True, exist_ok=True)
         missing.touch()  # the package lacks it, and the browser's console would complain
@@ -60,34 +54,58 @@ def odoo(env):
     return site
 
 
-def fetch(env, folder, lines, packages, log):
-    """Download packages with apt lists of their own; returns the paths of the files."""
-    for path in (folder / "lists" / "partial", folder / "cache" / "archives" / "partial", folder / "debs"):
+def apt_of_our_own(env, folder, lines, failure):
+    """The `apt-get` command with sources, lists, status and cache in a folder of ours, its lists read.
+
+    :param list lines: its sources, one-line
+    :param str failure: the sentence to end with when the lists cannot be read
+    """
+    for path in (folder / "lists" / "partial", folder / "cache" / "archives" / "partial", folder / "preferences"):
         path.mkdir(parents=True, exist_ok=True)
     (folder / "sources.list").write_text("\n".join(lines) + "\n")
     (folder / "status").touch()
-    (folder / "preferences").mkdir(exist_ok=True)
     apt = [
         "apt-get",
         "-o", f"Dir::Etc::sourcelist={folder}/sources.list",
         "-o", "Dir::Etc::sourceparts=/dev/null",
         "-o", "Dir::Etc::preferences=/dev/null",
         "-o", f"Dir::Etc::preferencesparts={folder}/preferences",
+        "-o", f"Dir::State={folder}",
         "-o", f"Dir::State::Lists={folder}/lists",
         "-o", f"Dir::State::status={folder}/status",
         "-o", f"Dir::Cache={folder}/cache",
+        "-o", f"Dir::Log={folder}",
+        "-o", "Debug::NoLocking=true",
         "-o", "APT::Sandbox::User=",
+        "-o", "APT::Install-Recommends=false",
         "-o", "Acquire::Languages=none",
         "-o", "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
         "-o", "Acquire::Retries=3",
         "-o", "APT::Update::Error-Mode=any",
         "-o", "APT::Update::Post-Invoke::=",
     ]  # fmt: skip
-    sentence = f"Debian's package of Odoo 19 could not be fetched: check the network and apt's mirror, {OWN_ODOO}."
-    run_logged(f"Reading Debian's package lists ({folder.name})", [*apt, "update"], log, sentence)
-    title = "Fetching Odoo 19 (about 125 MB)" if "odoo-19" in packages else f"Fetching {' '.join(packages)}"
-    run_logged(title, [*apt, "download", *packages], log, sentence, cwd=folder / "debs")
-    return sorted((folder / "debs").glob("*.deb"))
+    run_logged(f"Reading Debian's package lists ({folder.name})", [*apt, "update"], env.logs / "apt.log", failure)
+    return apt
+
+
+def unpack(packages, prefix):
+    """Unpack Debian packages into a folder, readable by all.
+
+    :raises Failure: one of them cannot be unpacked
+    """
+    for package in packages:
+        done = subprocess.run(["dpkg-deb", "-x", package, prefix], capture_output=True, text=True)
+        if done.returncode:
+            raise Failure(f"{package.name} could not be unpacked ({done.stderr.strip()}): is the disk full?")
+    for path in prefix.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)  # dpkg-deb lets only the owner in
+
+
+def own_source():
+    """The one-line source of the machine's own Debian."""
+    mirror, options, suite = find_mirror()
+    return f"deb {options} {mirror} {suite} main"
 
 
 # === THE MACHINE'S APT === #
@@ -194,6 +212,3 @@ def need_program(env, names, package, purpose):
                 return found
     raise Failure(f"{purpose} needs {package}: sudo apt install {package}, then try again.")
 
-
-if __name__ == "__main__":
-    say(str(find_mirror()))

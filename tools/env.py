@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import debian, pdf
 from .ui import Failure, Step, run_logged
 
 SERIES = "19.0"
@@ -104,6 +105,7 @@ class Env:
         with self.lock():
             self.odoo_path = self._find_odoo()
             self._make_venv()
+            pdf.prepare(self)
             self._link_addon()
         return self
 
@@ -134,8 +136,6 @@ class Env:
                 path = Path(location).parent
                 if self._series_of(path) == SERIES:
                     return path
-        from . import debian
-
         return debian.odoo(self)
 
     @staticmethod
@@ -188,9 +188,7 @@ class Env:
             "The Python packages could not be installed: check the network and the package index that pip uses.",
             env={**os.environ, "PIP_CACHE_DIR": str(self.home / "pip")},
         )
-        wkhtmltopdf = self.venv / "bin" / "wkhtmltopdf"
-        wkhtmltopdf.unlink(missing_ok=True)
-        wkhtmltopdf.symlink_to("wkhtmltopdf-pack")
+        self.clear_stamp("wkhtmltopdf")
         self.set_stamp("venv", wanted)
 
     def _create_venv(self, system, log):
@@ -203,8 +201,6 @@ class Env:
         # Debian and Ubuntu ship Python without what makes a venv.
         package = f"python3.{sys.version_info[1]}-venv"
         if os.geteuid() == 0 and shutil.which("apt-get"):
-            from . import debian
-
             debian.install(self, [package], f"Python's venv is missing and could not be installed: install {package}.")
             shutil.rmtree(self.venv, ignore_errors=True)
             if subprocess.run(command, stdin=subprocess.DEVNULL).returncode == 0:
