@@ -25,8 +25,19 @@
         'report/dunning_pause_templates.xml',
 
         # Model views.
+        'wizard/account_dunning_notice_change_level_views.xml',  # Depended on by the views of notices.
+        'wizard/account_dunning_preview_views.xml',  # Depended on by the views of runs.
+        'views/account_dunning_level_views.xml',
+        'views/account_dunning_procedure_views.xml',
+        'views/account_dunning_followup_views.xml',  # Depended on by the views of notices.
+        'views/account_dunning_notice_views.xml',
+        'views/account_dunning_run_views.xml',
+        'views/account_move_views.xml',
+        'views/res_partner_views.xml',
+        'views/res_config_settings_views.xml',
 
         # Menus, last: they use the actions above.
+        'views/account_dunning_menus.xml',
     ],
     'application': False,
     'installable': True,

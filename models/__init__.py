@@ -10,6 +10,10 @@ from . import account_dunning_notice
 from . import account_dunning_notice_line
 from . import account_dunning_notice_delivery
 
+# What the screens show
+from . import account_dunning_explanation
+from . import account_dunning_followup
+
 # What a delay costs
 from . import account_late_charge
 
@@ -19,3 +23,6 @@ from . import account_move_line
 from . import res_company
 from . import res_config_settings
 from . import res_partner
+
+# Last: hooks into the models above
+from . import account_dunning_followup_events

@@ -1,4 +1,5 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.tools.misc import formatLang
 
 
 class AccountDunningLevel(models.Model):
@@ -18,6 +19,8 @@ class AccountDunningLevel(models.Model):
     sequence = fields.Integer(default=10)
     name = fields.Char(required=True, translate=True)
     active = fields.Boolean(default=True)
+
+    summary = fields.Char(string="In words", compute='_compute_summary')
 
     # When
     delay_days = fields.Integer(
@@ -98,3 +101,74 @@ class AccountDunningLevel(models.Model):
         'CHECK(deadline_days >= 0)',
         "The payment deadline can't be negative.",
     )
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends(
+        'delay_days', 'min_wait_days', 'min_amount', 'send_email', 'print_letter', 'send_sms', 'create_activity',
+        'activity_type_id', 'attach_invoices', 'deadline_days', 'is_formal_notice', 'credit_hold', 'charge', 'hand_over',
+    )
+    @api.depends_context('lang')
+    def _compute_summary(self):
+        for level in self:
+            level.summary = self.env._(
+                "%(when)s: %(what)s",
+                when=level._describe_when(),
+                what=", ".join(level._describe_actions()) or self.env._("nothing is sent"),
+            )
+
+    def _describe_when(self):
+        """When the level is reached, in the user's language, as the beginning of a sentence.
+
+        :rtype: str
+        """
+        self.ensure_one()
+        days = self.delay_days
+        if not days:
+            when = self.env._("On the due date")
+        elif abs(days) == 1:
+            when = self.env._("1 day after the due date") if days > 0 else self.env._("1 day before the due date")
+        elif days > 0:
+            when = self.env._("%(days)s days after the due date", days=days)
+        else:
+            when = self.env._("%(days)s days before the due date", days=-days)
+        conditions = [when]
+        if self.min_wait_days:
+            conditions.append(self.env._("%(days)s days since the last reminder", days=self.min_wait_days))
+        if self.min_amount:
+            conditions.append(self.env._(
+                "from %(amount)s on",
+                amount=formatLang(self.env, self.min_amount, currency_obj=self.currency_id),
+            ))
+        return ", ".join(conditions)
+
+    def _describe_actions(self):
+        """What happens at the level, in the user's language.
+
+        :rtype: list[str]
+        """
+        self.ensure_one()
+        _ = self.env._
+        what = []
+        if self.send_email:
+            what.append(_("e-mail with the invoices") if self.attach_invoices else _("e-mail"))
+        if self.print_letter:
+            what.append(_("letter"))
+        if self.send_sms:
+            what.append(_("SMS"))
+        if self.create_activity:
+            what.append(
+                _("activity (%(type)s)", type=self.activity_type_id.name) if self.activity_type_id else _("activity"))
+        if self.is_formal_notice:
+            what.append(_("formal notice"))
+        if self.deadline_days:
+            what.append(_("%(days)s days to pay", days=self.deadline_days))
+        if self.charge == 'print':
+            what.append(_("late charges claimed"))
+        elif self.charge == 'invoice':
+            what.append(_("late charges invoiced"))
+        if self.credit_hold:
+            what.append(_("new orders on hold"))
+        if self.hand_over:
+            what.append(_("handed over to collection"))
+        return what

@@ -98,3 +98,13 @@ class AccountDunningNoticeLine(models.Model):
             'amount_due': 0.0 if is_coming_due else float(row['amount_net']),
             'amount_due_company': 0.0 if is_coming_due else float(row['amount_net_company']),
         }
+
+    #=== ACTION METHODS ===#
+
+    def action_open_move(self):
+        """Open the invoice of the line.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return self.move_id._get_records_action()

@@ -62,6 +62,7 @@ class AccountDunningProcedure(models.Model):
         inverse_name='procedure_id',
         copy=True,
     )
+    level_warning = fields.Char(compute='_compute_level_warning')
 
     _min_wait_days_positive = models.Constraint(
         'CHECK(min_wait_days >= 0)',
@@ -79,3 +80,22 @@ class AccountDunningProcedure(models.Model):
     def _compute_currency_id(self):
         for procedure in self:
             procedure.currency_id = (procedure.company_id or self.env.company).currency_id
+
+    @api.depends('level_ids.sequence', 'level_ids.delay_days', 'level_ids.name')
+    @api.depends_context('lang')
+    def _compute_level_warning(self):
+        """Name the first level that can't come in its place: its delay is not longer than the one before it."""
+        for procedure in self:
+            procedure.level_warning = False
+            levels = procedure.level_ids.sorted(lambda level: level.sequence)
+            for previous, level in zip(levels, levels[1:], strict=False):
+                if level.delay_days <= previous.delay_days:
+                    procedure.level_warning = self.env._(
+                        "The delays don't rise: “%(level)s” (%(days)s days) stands after “%(previous)s” "
+                        "(%(previous_days)s days). Drag the levels into their order, or change their days.",
+                        level=level.name or self.env._("New"),
+                        days=level.delay_days,
+                        previous=previous.name or self.env._("New"),
+                        previous_days=previous.delay_days,
+                    )
+                    break

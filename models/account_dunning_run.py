@@ -58,6 +58,10 @@ class AccountDunningRun(models.Model):
         readonly=True, copy=False, help="A run that is interrupted goes on after the customer with this id.")
     progress = fields.Float(compute='_compute_progress', help="In percent.")
     failure_reason = fields.Text(readonly=True, copy=False)
+    # What the screen shows
+    notice_count = fields.Integer(string="Notices", compute='_compute_figures')
+    amount_due = fields.Monetary(compute='_compute_figures')
+    statistics = fields.Html(compute='_compute_statistics', sanitize=False)
 
     #=== COMPUTE METHODS ===#
 
@@ -73,6 +77,39 @@ class AccountDunningRun(models.Model):
                 run.progress = 100.0
             else:
                 run.progress = 100.0 * run.customers_done / run.customers_total if run.customers_total else 0.0
+
+    def _compute_figures(self):
+        figures = {
+            run: (count, amount)
+            for run, count, amount in self.env['account.dunning.notice']._read_group(
+                [('run_id', 'in', self.ids), ('state', '!=', 'cancelled')],
+                groupby=['run_id'],
+                aggregates=['__count', 'amount_due:sum'],
+            )
+        }
+        for run in self:
+            run.notice_count, run.amount_due = figures.get(run, (0, 0.0))
+
+    @api.depends_context('lang')
+    def _compute_statistics(self):
+        """Notices by level and state, as a table."""
+        states = self.env['account.dunning.notice']._fields['state']._description_selection(self.env)
+        for run in self:
+            rows = {}
+            for level, state, count, amount in self.env['account.dunning.notice']._read_group(
+                [('run_id', '=', run.id)],
+                groupby=['level_id', 'state'],
+                aggregates=['__count', 'amount_due:sum'],
+            ):
+                row = rows.setdefault(level, {'counts': {}, 'amount': 0.0})
+                row['counts'][state] = count
+                if state != 'cancelled':
+                    row['amount'] += amount
+            run.statistics = bool(rows) and self.env['ir.qweb']._render('account_dunning.dunning_run_statistics', {
+                'states': [(code, label) for code, label in states if any(code in row['counts'] for row in rows.values())],
+                'rows': sorted(rows.items(), key=lambda item: (item[0].sequence, item[0].id)),
+                'currency': run.currency_id,
+            })
 
     #=== CRUD METHODS ===#
 
@@ -109,6 +146,15 @@ class AccountDunningRun(models.Model):
         if not notices:
             raise UserError(self.env._("There are no proposals to send. Prepare the run first."))
         return notices.action_send()
+
+    def action_view_notices(self):
+        """Open the run's notices.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
+        return {**action, 'domain': [('run_id', '=', self.id)], 'context': {}}
 
     #=== PREPARING ===#
 
@@ -342,6 +388,22 @@ class AccountDunningRun(models.Model):
             state = 'prepared' if is_live else 'done'
             if run.state != state:
                 run.state = state
+
+    @api.model
+    def _propose(self, company, partners):
+        """Make today's proposals of some customers, by hand and out of turn: they wait for review.
+
+        :param res.company company:
+        :param res.partner partners: commercial partners
+        """
+        date = company._get_dunning_today()
+        run = self.search([
+            ('company_id', '=', company.id), ('date', '=', date), ('queue_automatic', '=', False),
+            ('state', 'in', ('prepared', 'done')),
+        ], limit=1) or self.create({'company_id': company.id, 'date': date, 'state': 'prepared'})
+        run._prepare_batch(sorted(partners.ids))
+        run._update_state()
+        self.env['account.dunning.followup']._note_changed(partners)
 
     @api.model
     def _preview(self, company, date):

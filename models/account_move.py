@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 
 class AccountMove(models.Model):
@@ -23,3 +23,81 @@ class AccountMove(models.Model):
         ondelete='restrict',
     )
     dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True)
+    dunning_next_step = fields.Char(
+        string="Next reminder",
+        compute='_compute_dunning_next_step',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    dunning_notice_count = fields.Integer(
+        string="Dunning notices",
+        compute='_compute_dunning_notice_count',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+
+    #=== COMPUTE METHODS - DUNNING ===#
+
+    @api.depends('payment_state', 'state', 'dunning_level_id', 'dunning_procedure_id', 'no_followup')
+    @api.depends_context('lang')
+    def _compute_dunning_next_step(self):
+        explanation = self.env['account.dunning.explanation']
+        self.dunning_next_step = False
+        for company, moves in self._filter_to_dun().grouped('company_id').items():
+            today = company._get_dunning_today()
+            lines = moves.line_ids.filtered(lambda line: line.account_type == 'asset_receivable')
+            verdicts = self.env['account.dunning.engine']._explain(lines, today)
+            paused = lines.filtered(lambda line: line in verdicts and verdicts[line][0] == 'blocked')
+            pauses = explanation._find_pauses(company, paused.partner_id.commercial_partner_id, today)
+            for move in moves:
+                line = move._get_next_dunning_line(verdicts)
+                if not line:
+                    continue
+                reason, level, date = verdicts[line]
+                move.dunning_next_step = explanation._describe_step(reason, level, date, pauses.filtered(
+                    lambda block, line=line: line in block.move_line_ids if block.move_line_ids
+                    else block.partner_id.commercial_partner_id == line.partner_id.commercial_partner_id))
+
+    def _filter_to_dun(self):
+        """Invoices that dunning may speak about: posted, with something open.
+
+        :rtype: account.move
+        """
+        return self.filtered(lambda move: (
+            move.move_type in ('out_invoice', 'out_receipt', 'entry')
+            and move.state == 'posted'
+            and move.payment_state not in ('paid', 'in_payment', 'reversed', 'invoicing_legacy')
+        ))
+
+    def _get_next_dunning_line(self, verdicts):
+        """The installment on which something happens first.
+
+        :param dict verdicts: of the engine, by line.
+        :rtype: account.move.line
+        """
+        self.ensure_one()
+        lines = self.line_ids.filtered(lambda line: line in verdicts)
+        return lines.sorted(lambda line: (
+            verdicts[line][0] not in ('due', 'pending'),
+            not verdicts[line][2],
+            verdicts[line][2] or line.date_maturity or line.date,
+            line.id,
+        ))[:1]
+
+    def _compute_dunning_notice_count(self):
+        counts = dict(self.env['account.dunning.notice.line']._read_group(
+            [('move_id', 'in', self.ids)],
+            groupby=['move_id'],
+            aggregates=['notice_id:count_distinct'],
+        ))
+        for move in self:
+            move.dunning_notice_count = counts.get(move, 0)
+
+    #=== ACTION METHODS - DUNNING ===#
+
+    def action_view_dunning_notices(self):
+        """Open the dunning notices that list the invoice.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
+        return {**action, 'domain': [('line_ids.move_id', '=', self.id)], 'context': {}}

@@ -10,6 +10,12 @@ class ResCompany(models.Model):
         ondelete='restrict',
         help="For customers and invoices that have no procedure of their own; empty: they are not dunned.",
     )
+    dunning_followup_date = fields.Date(
+        string="Follow-up as of",
+        readonly=True,
+        copy=False,
+        help="The day that the figures of the follow-up were brought up to.",
+    )
 
     def _get_dunning_today(self):
         """The company's own today: a server in another time zone must not remind a day too early.

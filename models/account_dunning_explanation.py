@@ -1,0 +1,106 @@
+from odoo import api, models
+from odoo.tools import format_amount, format_date
+
+
+class AccountDunningExplanation(models.AbstractModel):
+    """The engine's verdict in the user's words: why there is a reminder or none, and what comes next."""
+
+    _name = 'account.dunning.explanation'
+    _description = "Dunning explanation"
+
+    @api.model
+    def _get_reasons(self):
+        """The engine's reason codes and what a screen calls them.
+
+        :rtype: list[tuple[str, str]]
+        """
+        return [
+            ('due', self.env._("Due now")),
+            ('pending', self.env._("In preparation")),
+            ('waiting', self.env._("Waiting")),
+            ('not_overdue', self.env._("Not overdue")),
+            ('blocked', self.env._("Paused")),
+            ('below_minimum', self.env._("Below the minimum")),
+            ('last_level', self.env._("Last level reached")),
+            ('no_procedure', self.env._("No procedure")),
+            ('covered', self.env._("Covered by payments")),
+            ('no_followup', self.env._("Excluded")),
+        ]
+
+    @api.model
+    def _describe_step(self, reason, level, date, pauses=None):
+        """Why there is a reminder or none, and what comes next.
+
+        :param str reason: the engine's reason code.
+        :param account.dunning.level level: the level that comes next, may be empty.
+        :param date: the day on which it comes, or False.
+        :param account.dunning.block pauses: what pauses dunning, if anything does.
+        :rtype: str
+        """
+        _ = self.env._
+        texts = {
+            'no_followup': _("Excluded from follow-up"),
+            'no_procedure': _("No reminder: no dunning procedure"),
+            'covered': _("No reminder: covered by payments or credit notes that are not matched yet"),
+            'last_level': _("No further reminder: the last level has been reached"),
+            'below_minimum': _("No reminder: less than the minimum amount"),
+        }
+        if reason == 'blocked':
+            return self._describe_pauses(pauses)
+        if reason in texts:
+            return texts[reason]
+        if not level:
+            return _("Not overdue")
+        if reason == 'due':
+            return _("Next: %(level)s, due now", level=level.name)
+        if reason == 'pending':
+            return _("In preparation: %(level)s", level=level.name)
+        if not date:
+            return _("Next: %(level)s", level=level.name)
+        return _("Next: %(level)s on %(date)s", level=level.name, date=self._format_day(date))
+
+    @api.model
+    def _describe_pauses(self, pauses):
+        """Until when dunning is paused, and why: of several pauses the one that lasts longest.
+
+        :param account.dunning.block pauses: may be empty: then the payment itself is blocked.
+        :rtype: str
+        """
+        if not pauses:
+            return self.env._("Paused: the payment is blocked")
+        pause = pauses.sorted(lambda block: (not block.date_until, block.date_until or block.date_from))[-1]
+        reason = dict(pause._fields['reason']._description_selection(self.env))[pause.reason]
+        if pause.amount and pause.currency_id:
+            reason = self.env._(
+                "%(reason)s of %(amount)s",
+                reason=reason,
+                amount=format_amount(self.env, pause.amount, pause.currency_id),
+            )
+        if pause.date_until:
+            return self.env._(
+                "Paused until %(date)s: %(reason)s", date=self._format_day(pause.date_until), reason=reason)
+        return self.env._("Paused: %(reason)s", reason=reason)
+
+    @api.model
+    def _find_pauses(self, company, partners, date):
+        """The pauses in force over customers or over some of their lines.
+
+        :param res.company company:
+        :param res.partner partners: commercial partners.
+        :param date date:
+        :rtype: account.dunning.block
+        """
+        # The block's reason and end are shown to whoever may see the customer's dunning at all.
+        return self.env['account.dunning.block'].sudo().search([
+            ('company_id', '=', company.id),
+            ('partner_id.commercial_partner_id', 'in', partners.ids),
+            ('state', '=', 'active'),
+            ('date_from', '<=', date),
+            '|', ('date_until', '=', False), ('date_until', '>=', date),
+        ])
+
+    @api.model
+    def _format_day(self, date):
+        """A day as short as can be: the year only when it helps."""
+        this_year = self.env.company._get_dunning_today().year
+        return format_date(self.env, date, date_format='d MMM' if date.year == this_year else 'd MMM y')

@@ -1,0 +1,496 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+# Key of the transaction's notes: which journal items, entries and customers it has touched
+CHANGED = 'account.dunning.followup.changed'
+
+
+class AccountDunningFollowup(models.Model):
+    """One row per customer and company: what is overdue today, and what happens next.
+
+    The figures of a hundred thousand customers can't be summed up while a list opens, so they are kept in columns to filter and
+    sort by. One set-based statement over the engine's own query brings them up to date: for everybody once a day, and for the
+    customers that something has happened to just before the rows are searched. The events themselves only append to a queue, when
+    their transaction commits: two payments of one customer never wait for each other.
+    """
+
+    _name = 'account.dunning.followup'
+    _description = "Dunning follow-up"
+    _order = 'amount_overdue desc, id'
+    _rec_name = 'partner_id'
+
+    company_id = fields.Many2one(comodel_name='res.company', required=True, readonly=True, index=True, ondelete='cascade')
+    currency_id = fields.Many2one(related='company_id.currency_id')
+    partner_id = fields.Many2one(
+        comodel_name='res.partner', string="Customer", required=True, readonly=True, index=True, ondelete='cascade')
+    user_id = fields.Many2one(comodel_name='res.users', string="Collector", readonly=True, ondelete='set null')
+    date = fields.Date(string="As of", readonly=True)
+    amount_overdue = fields.Monetary(
+        string="Overdue", readonly=True, help="Past its due date, after unmatched payments and credit notes, in company currency.")
+    amount_total = fields.Monetary(
+        string="Total open", readonly=True, help="All that the customer owes, due or not, less unmatched payments.")
+    date_oldest = fields.Date(string="Oldest due date", readonly=True)
+    level_id = fields.Many2one(
+        comodel_name='account.dunning.level', string="Level", readonly=True, index='btree_not_null', ondelete='set null')
+    last_date = fields.Date(string="Last reminder", readonly=True)
+    reason = fields.Selection(selection='_get_reasons', string="Situation", readonly=True)
+    next_level_id = fields.Many2one(
+        comodel_name='account.dunning.level', string="Next level", readonly=True, index='btree_not_null', ondelete='set null')
+    next_date = fields.Date(string="Next step on", readonly=True)
+    is_paused = fields.Boolean(string="Paused", readonly=True, help="Some of what is overdue is paused.")
+
+    next_step = fields.Char(string="Next step", compute='_compute_next_step')
+    days_overdue = fields.Integer(string="Days late", compute='_compute_days_overdue')
+    phone = fields.Char(related='partner_id.phone')
+    email = fields.Char(related='partner_id.email')
+    notice_ids = fields.Many2many(
+        comodel_name='account.dunning.notice', string="Notices", compute='_compute_notice_ids')
+    move_line_ids = fields.Many2many(
+        comodel_name='account.move.line', string="Open items", compute='_compute_move_line_ids')
+
+    _customer_unique = models.UniqueIndex('(company_id, partner_id)', "A customer has one follow-up in each company.")
+    _overdue_idx = models.Index('(company_id, amount_overdue DESC, id) WHERE amount_overdue > 0')
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id')
+    def _compute_display_name(self):
+        for followup in self:
+            followup.display_name = followup.partner_id.display_name
+
+    @api.depends('date_oldest')
+    def _compute_days_overdue(self):
+        for followup in self:
+            today = followup.company_id._get_dunning_today()
+            followup.days_overdue = (today - followup.date_oldest).days if followup.date_oldest else 0
+
+    @api.depends('reason', 'next_level_id', 'next_date', 'is_paused', 'amount_overdue')
+    @api.depends_context('lang')
+    def _compute_next_step(self):
+        explanation = self.env['account.dunning.explanation']
+        for company, followups in self.grouped('company_id').items():
+            paused = followups.filtered('is_paused')
+            pauses = explanation._find_pauses(company, paused.partner_id, company._get_dunning_today())
+            pauses = pauses.grouped(lambda block: block.partner_id.commercial_partner_id)
+            for followup in followups:
+                followup.next_step = followup.reason and explanation._describe_step(
+                    followup.reason, followup.next_level_id, followup.next_date, pauses.get(followup.partner_id))
+
+    def _compute_notice_ids(self):
+        notices = self.env['account.dunning.notice'].search([
+            ('company_id', 'in', self.company_id.ids),
+            ('partner_id', 'in', self.partner_id.ids),
+        ]).grouped(lambda notice: (notice.company_id, notice.partner_id))
+        for followup in self:
+            followup.notice_ids = notices.get((followup.company_id, followup.partner_id))
+
+    def _compute_move_line_ids(self):
+        for followup in self:
+            followup.move_line_ids = self.env['account.move.line'].search(
+                followup._get_open_lines_domain(), order='date_maturity, id', limit=500)
+
+    #=== CRUD METHODS ===#
+
+    @api.model
+    def _search(self, domain, *args, **kwargs):
+        # Whoever looks must not see a customer owing what was paid a moment ago.
+        if self.has_access('read'):
+            self._bring_up_to_date(self.env.companies)
+        return super()._search(domain, *args, **kwargs)
+
+    #=== SELECTION METHODS ===#
+
+    @api.model
+    def _get_reasons(self):
+        return self.env['account.dunning.explanation']._get_reasons()
+
+    #=== ACTION METHODS ===#
+
+    def action_remind(self):
+        """Open the customers' reminders: those on their way, or proposals made now.
+
+        :rtype: dict
+        :raise UserError: when none of the customers is to be reminded today.
+        """
+        Notice = self.env['account.dunning.notice']
+        Notice.check_access('write')
+        notices = self._find_live_notices()
+        for company, followups in self.grouped('company_id').items():
+            partners = followups.partner_id - notices.filtered(lambda notice: notice.company_id == company).partner_id
+            if partners:
+                self.env['account.dunning.run'].with_company(company)._propose(company, partners)
+        notices = self._find_live_notices()
+        if not notices:
+            raise UserError(self.env._(
+                "There is no reminder to send today:\n%(reasons)s",
+                reasons="\n".join(
+                    f"{followup.partner_id.display_name}: {followup.next_step or ''}" for followup in self[:20]),
+            ))
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
+        if len(notices) == 1:
+            return {**action, 'views': [(False, 'form')], 'res_id': notices.id}
+        return {**action, 'domain': [('id', 'in', notices.ids)], 'context': {}}
+
+    def action_log_call(self):
+        """Note what the customer said on the phone.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Log a call"),
+            'res_model': 'account.dunning.call',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_partner_id': self.partner_id.id, 'default_company_id': self.company_id.id},
+        }
+
+    def _find_live_notices(self):
+        """The customers' notices that are not out yet.
+
+        :rtype: account.dunning.notice
+        """
+        return self.env['account.dunning.notice'].search([
+            ('company_id', 'in', self.company_id.ids),
+            ('partner_id', 'in', self.partner_id.ids),
+            ('state', 'in', ('draft', 'queued', 'failed')),
+        ]).filtered(lambda notice: self.filtered(
+            lambda followup: followup.company_id == notice.company_id and followup.partner_id == notice.partner_id))
+
+    def action_open_customer(self):
+        """Open the customer's form.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return self.partner_id._get_records_action(context={'allowed_company_ids': self._get_allowed_company_ids()})
+
+    def action_open_items(self):
+        """Open the customer's open journal items.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Open items of %(customer)s", customer=self.partner_id.display_name),
+            'res_model': 'account.move.line',
+            'view_mode': 'list,form',
+            'views': [(self.env.ref('account_dunning.account_move_line_view_list_followup').id, 'list'), (False, 'form')],
+            'domain': self._get_open_lines_domain(),
+            'context': {'create': False},
+        }
+
+    def action_open_notices(self):
+        """Open the customer's dunning notices.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
+        return {
+            **action,
+            'domain': [('partner_id', '=', self.partner_id.id), ('company_id', '=', self.company_id.id)],
+            'context': {},
+        }
+
+    #=== BUSINESS METHODS ===#
+
+    def _get_open_lines_domain(self):
+        self.ensure_one()
+        return [
+            ('company_id', '=', self.company_id.id),
+            ('partner_id.commercial_partner_id', '=', self.partner_id.id),
+            ('account_type', '=', 'asset_receivable'),
+            ('account_id.non_trade', '=', False),
+            ('parent_state', '=', 'posted'),
+            ('reconciled', '=', False),
+        ]
+
+    def _get_allowed_company_ids(self):
+        """The user's companies with the row's own in front: fields per company are shown as it sees them."""
+        self.ensure_one()
+        return [self.company_id.id, *(self.env.companies - self.company_id).ids]
+
+    #=== BUSINESS METHODS - THE FIGURES ===#
+
+    @api.model
+    def _get_query(self, company, date, partner_ids=None):
+        """What each customer owes and what comes next: the engine's query, summed up.
+
+        :param res.company company:
+        :param date date: the day that is asked about.
+        :param partner_ids: ids of commercial partners; None: all of them.
+        :return: a `WITH` clause whose last table, `figures`, has a row for each commercial partner with open receivable lines:
+            partner_id, amount_overdue (net of unmatched credits of the same currency), amount_total, both in company currency,
+            date_oldest, level_id, last_date, reason, next_level_id, next_date, is_paused.
+        :rtype: SQL
+        """
+        if partner_ids is not None:
+            partner_ids = list(partner_ids)
+        return SQL(
+            """
+            %(engine)s,
+            ladder AS (
+                SELECT level.id, ROW_NUMBER() OVER (ORDER BY level.sequence, level.id) AS height
+                  FROM account_dunning_level level
+            ),
+            balance AS (
+                SELECT partner_id, SUM(residual_company) AS total
+                  FROM line
+              GROUP BY partner_id
+            ),
+            owed AS (
+                SELECT partner_id,
+                       currency_id,
+                       SUM(residual) AS overdue,
+                       SUM(residual_company) AS overdue_company,
+                       MIN(date_maturity) FILTER (WHERE set_off < residual) AS date_oldest
+                  FROM verdict
+                 WHERE days > 0 AND no_followup IS NOT TRUE AND is_paid_unbooked IS NOT TRUE
+              GROUP BY partner_id, currency_id
+            ),
+            net_owed AS (
+                SELECT owed.partner_id,
+                       SUM(ROUND(
+                           owed.overdue_company * GREATEST(owed.overdue - COALESCE(credit.amount, 0), 0) / owed.overdue,
+                           %(decimals)s
+                       )) AS overdue,
+                       MIN(owed.date_oldest) AS date_oldest
+                  FROM owed
+             LEFT JOIN credit ON credit.partner_id = owed.partner_id AND credit.currency_id = owed.currency_id
+              GROUP BY owed.partner_id
+            ),
+            reached AS (
+                SELECT verdict.partner_id,
+                       MAX(ladder.height) AS height,
+                       MAX(item.dunning_last_date) AS last_date,
+                       BOOL_OR(verdict.reason = 'blocked') AS is_paused
+                  FROM verdict
+                  JOIN account_move_line item ON item.id = verdict.id
+             LEFT JOIN ladder ON ladder.id = item.dunning_level_id
+              GROUP BY verdict.partner_id
+            ),
+            -- Of a customer's lines the one that happens first speaks for them; one without a date, only if there is no other.
+            next_step AS (
+                SELECT DISTINCT ON (partner_id) partner_id, reason, level_id, next_date
+                  FROM verdict
+              ORDER BY partner_id,
+                       reason NOT IN ('due', 'pending'),
+                       next_date NULLS LAST,
+                       rank DESC,
+                       ARRAY_POSITION(
+                           ARRAY['blocked', 'below_minimum', 'last_level', 'no_procedure', 'covered', 'no_followup'], reason
+                       ),
+                       id
+            ),
+            figures AS MATERIALIZED (
+                SELECT balance.partner_id,
+                       COALESCE(net_owed.overdue, 0) AS amount_overdue,
+                       balance.total AS amount_total,
+                       CASE WHEN net_owed.overdue > 0 THEN net_owed.date_oldest END AS date_oldest,
+                       ladder.id AS level_id,
+                       reached.last_date,
+                       next_step.reason,
+                       next_step.level_id AS next_level_id,
+                       next_step.next_date,
+                       COALESCE(reached.is_paused, FALSE) AS is_paused
+                  FROM balance
+             LEFT JOIN net_owed ON net_owed.partner_id = balance.partner_id
+             LEFT JOIN reached ON reached.partner_id = balance.partner_id
+             LEFT JOIN ladder ON ladder.height = reached.height
+             LEFT JOIN next_step ON next_step.partner_id = balance.partner_id
+            )
+            """,
+            engine=self.env['account.dunning.engine']._get_query(company, date, partner_ids),
+            decimals=company.currency_id.decimal_places,
+        )
+
+    @api.model
+    def _get_figures(self, company, date, partners):
+        """The figures of some customers, as they are at this moment.
+
+        :param res.company company:
+        :param date date:
+        :param res.partner partners: commercial partners.
+        :return: the columns of `_get_query` by customer; customers without open lines are left out.
+        :rtype: dict[res.partner, dict]
+        """
+        if not partners.ids:
+            return {}
+        rows = self.env.execute_query_dict(
+            SQL("%s SELECT * FROM figures", self._get_query(company, date, partners.ids)))
+        return {partners.browse(row['partner_id']): row for row in rows}
+
+    @api.model
+    def _refresh(self, company, date, partner_ids=None):
+        """Bring the company's rows up to date, in one statement: those of all customers, or of some.
+
+        :param res.company company:
+        :param date date: the day that the figures are for.
+        :param partner_ids: ids of commercial partners; None: all of them.
+        """
+        self.flush_model()
+        of_partners = SQL()
+        if partner_ids is not None:
+            of_partners = SQL("AND followup.partner_id = ANY(%s)", list(partner_ids))
+        self.env.cr.execute(SQL(
+            """
+            %(query)s,
+            cleared AS (
+                UPDATE account_dunning_followup followup
+                   SET amount_overdue = 0, amount_total = 0, date_oldest = NULL, level_id = NULL, last_date = NULL, reason = NULL,
+                       next_level_id = NULL, next_date = NULL, is_paused = FALSE, date = %(date)s
+                 WHERE followup.company_id = %(company)s
+                   AND followup.reason IS NOT NULL
+                   %(of_partners)s
+                   AND NOT EXISTS (SELECT FROM figures WHERE figures.partner_id = followup.partner_id)
+            )
+            INSERT INTO account_dunning_followup AS followup (
+                company_id, partner_id, user_id, date, amount_overdue, amount_total, date_oldest, level_id, last_date, reason,
+                next_level_id, next_date, is_paused
+            )
+            SELECT %(company)s,
+                   figures.partner_id,
+                   collector.id,
+                   %(date)s,
+                   figures.amount_overdue,
+                   figures.amount_total,
+                   figures.date_oldest,
+                   figures.level_id,
+                   figures.last_date,
+                   figures.reason,
+                   figures.next_level_id,
+                   figures.next_date,
+                   figures.is_paused
+              FROM figures
+              JOIN res_partner customer ON customer.id = figures.partner_id
+         LEFT JOIN res_users collector ON collector.id = %(collector)s
+             WHERE figures.amount_overdue > 0
+                OR figures.level_id IS NOT NULL
+                OR EXISTS (
+                       SELECT
+                         FROM account_dunning_followup known
+                        WHERE known.company_id = %(company)s AND known.partner_id = figures.partner_id
+                   )
+       ON CONFLICT (company_id, partner_id) DO UPDATE
+               SET user_id = EXCLUDED.user_id,
+                   date = EXCLUDED.date,
+                   amount_overdue = EXCLUDED.amount_overdue,
+                   amount_total = EXCLUDED.amount_total,
+                   date_oldest = EXCLUDED.date_oldest,
+                   level_id = EXCLUDED.level_id,
+                   last_date = EXCLUDED.last_date,
+                   reason = EXCLUDED.reason,
+                   next_level_id = EXCLUDED.next_level_id,
+                   next_date = EXCLUDED.next_date,
+                   is_paused = EXCLUDED.is_paused
+            """,
+            query=self._get_query(company, date, partner_ids),
+            collector=self.env['res.partner'].with_company(company)._field_to_sql('customer', 'dunning_user_id'),
+            company=company.id,
+            date=date,
+            of_partners=of_partners,
+        ))
+        if partner_ids is None:
+            self.env.cr.execute(SQL(
+                "UPDATE res_company SET dunning_followup_date = %s WHERE id = %s AND dunning_followup_date IS DISTINCT FROM %s",
+                date, company.id, date,
+            ))
+            company.invalidate_recordset(['dunning_followup_date'])
+        self.invalidate_model()
+
+    #=== BUSINESS METHODS - WHAT HAS CHANGED SINCE ===#
+
+    @api.model
+    def _bring_up_to_date(self, companies):
+        """Before somebody looks: refresh all rows once a day, then those of customers that something has happened to."""
+        if CHANGED in self.env.cr.precommit.data:
+            self.env.flush_all()
+            self._queue_changed()
+        for company in companies.sudo():
+            today = company._get_dunning_today()
+            if not company.dunning_followup_date or company.dunning_followup_date < today:
+                self._refresh(company, today)
+        if not self.env.execute_query(SQL("SELECT FROM account_dunning_followup_change LIMIT 1")):
+            return
+        # What another reader is refreshing at this moment is left to them.
+        changed = self.env.execute_query(SQL(
+            """
+            DELETE FROM account_dunning_followup_change
+                  WHERE id IN (
+                            SELECT id
+                              FROM account_dunning_followup_change
+                             WHERE company_id = ANY(%s)
+                               FOR UPDATE SKIP LOCKED
+                        )
+              RETURNING company_id, partner_id
+            """,
+            companies.ids,
+        ))
+        for company in companies.sudo():
+            if partner_ids := {partner_id for company_id, partner_id in changed if company_id == company.id}:
+                self._refresh(company, company._get_dunning_today(), partner_ids)
+
+    @api.model
+    def _note_changed(self, records):
+        """Remember, until the transaction commits, that something happened to records: their customers are refreshed before
+        somebody looks at them. Costs no query.
+
+        :param records: journal items, journal entries or partners.
+        """
+        changed = self.env.cr.precommit.data.get(CHANGED)
+        if changed is None:
+            changed = self.env.cr.precommit.data[CHANGED] = {}
+            self.env.cr.precommit.add(self._queue_changed)
+        changed.setdefault(records._name, set()).update(records.ids)
+        self.env['res.partner'].invalidate_model(
+            ['amount_overdue', 'dunning_last_date', 'dunning_level_id', 'dunning_next_step'], flush=False)
+
+    @api.model
+    def _queue_changed(self):
+        """Append the customers of what the transaction has touched to the queue."""
+        changed = self.env.cr.precommit.data.pop(CHANGED, {})
+        sources = {
+            'account.move.line': SQL("line.id"),
+            'account.move': SQL("line.move_id"),
+        }
+        for model, column in sources.items():
+            if ids := changed.get(model):
+                self.env.cr.execute(SQL(
+                    """
+                    INSERT INTO account_dunning_followup_change (company_id, partner_id)
+                    SELECT line.company_id, partner.commercial_partner_id
+                      FROM account_move_line line
+                      JOIN account_account account ON account.id = line.account_id
+                      JOIN res_partner partner ON partner.id = line.partner_id
+                     WHERE account.account_type = 'asset_receivable' AND %s = ANY(%s)
+                  GROUP BY line.company_id, partner.commercial_partner_id
+                    """,
+                    column, list(ids),
+                ))
+        if ids := changed.get('res.partner'):
+            self.env.cr.execute(SQL(
+                """
+                INSERT INTO account_dunning_followup_change (company_id, partner_id)
+                SELECT followup.company_id, followup.partner_id
+                  FROM account_dunning_followup followup
+                  JOIN res_partner partner ON partner.commercial_partner_id = followup.partner_id
+                 WHERE partner.id = ANY(%s)
+              GROUP BY followup.company_id, followup.partner_id
+                """,
+                list(ids),
+            ))
+
+
+class AccountDunningFollowupChange(models.Model):
+    """The queue of customers to refresh: rows are only appended, and removed by whoever refreshes them."""
+
+    _name = 'account.dunning.followup.change'
+    _description = "Customer to refresh in the follow-up"
+    _log_access = False
+
+    company_id = fields.Many2one(comodel_name='res.company', required=True, ondelete='cascade')
+    partner_id = fields.Many2one(comodel_name='res.partner', required=True, ondelete='cascade')
