@@ -37,27 +37,26 @@ class AccountDunningExplanation(models.AbstractModel):
         :param account.dunning.block pauses: what pauses dunning, if anything does.
         :rtype: str
         """
-        _ = self.env._
         texts = {
-            'no_followup': _("Excluded from follow-up"),
-            'no_procedure': _("No reminder: no dunning procedure"),
-            'covered': _("No reminder: covered by payments or credit notes that are not matched yet"),
-            'last_level': _("No further reminder: the last level has been reached"),
-            'below_minimum': _("No reminder: less than the minimum amount"),
+            'no_followup': self.env._("Excluded from follow-up"),
+            'no_procedure': self.env._("No reminder: no dunning procedure"),
+            'covered': self.env._("No reminder: covered by payments or credit notes that are not matched yet"),
+            'last_level': self.env._("No further reminder: the last level has been reached"),
+            'below_minimum': self.env._("No reminder: less than the minimum amount"),
         }
         if reason == 'blocked':
             return self._describe_pauses(pauses)
         if reason in texts:
             return texts[reason]
         if not level:
-            return _("Not overdue")
+            return self.env._("Not overdue")
         if reason == 'due':
-            return _("Next: %(level)s, due now", level=level.name)
+            return self.env._("Next: %(level)s, due now", level=level.name)
         if reason == 'pending':
-            return _("In preparation: %(level)s", level=level.name)
+            return self.env._("In preparation: %(level)s", level=level.name)
         if not date:
-            return _("Next: %(level)s", level=level.name)
-        return _("Next: %(level)s on %(date)s", level=level.name, date=self._format_day(date))
+            return self.env._("Next: %(level)s", level=level.name)
+        return self.env._("Next: %(level)s on %(date)s", level=level.name, date=self._format_day(date))
 
     @api.model
     def _describe_pauses(self, pauses):
@@ -98,6 +97,20 @@ class AccountDunningExplanation(models.AbstractModel):
             ('date_from', '<=', date),
             '|', ('date_until', '=', False), ('date_until', '>=', date),
         ])
+
+    @api.model
+    def _filter_pauses_of(self, line, pauses):
+        """The pauses that cover a line, by themselves or through its customer.
+
+        :param account.move.line line:
+        :param account.dunning.block pauses:
+        :rtype: account.dunning.block
+        """
+        customer = line.partner_id.commercial_partner_id
+        return pauses.filtered(lambda block: (
+            line in block.move_line_ids if block.move_line_ids
+            else block.partner_id.commercial_partner_id == customer
+        ))
 
     @api.model
     def _format_day(self, date):

@@ -9,10 +9,11 @@ CHANGED = 'account.dunning.followup.changed'
 class AccountDunningFollowup(models.Model):
     """One row per customer and company: what is overdue today, and what happens next.
 
-    The figures of a hundred thousand customers can't be summed up while a list opens, so they are kept in columns to filter and
-    sort by. One set-based statement over the engine's own query brings them up to date: for everybody once a day, and for the
-    customers that something has happened to just before the rows are searched. The events themselves only append to a queue, when
-    their transaction commits: two payments of one customer never wait for each other.
+    The figures of a hundred thousand customers can't be summed up while a list opens, so they are kept in columns to
+    filter and sort by. One set-based statement over the engine's own query brings them up to date: for everybody once
+    a day, and for the customers that something has happened to just before the rows are searched. The events
+    themselves only append to a queue, when their transaction commits: two payments of one customer never wait for each
+    other.
     """
 
     _name = 'account.dunning.followup'
@@ -20,23 +21,37 @@ class AccountDunningFollowup(models.Model):
     _order = 'amount_overdue desc, id'
     _rec_name = 'partner_id'
 
-    company_id = fields.Many2one(comodel_name='res.company', required=True, readonly=True, index=True, ondelete='cascade')
+    company_id = fields.Many2one(
+        comodel_name='res.company', required=True, readonly=True, index=True, ondelete='cascade')
     currency_id = fields.Many2one(related='company_id.currency_id')
     partner_id = fields.Many2one(
         comodel_name='res.partner', string="Customer", required=True, readonly=True, index=True, ondelete='cascade')
     user_id = fields.Many2one(comodel_name='res.users', string="Collector", readonly=True, ondelete='set null')
     date = fields.Date(string="As of", readonly=True)
     amount_overdue = fields.Monetary(
-        string="Overdue", readonly=True, help="Past its due date, after unmatched payments and credit notes, in company currency.")
+        string="Overdue",
+        readonly=True,
+        help="Past its due date, after unmatched payments and credit notes, in company currency.",
+    )
     amount_total = fields.Monetary(
         string="Total open", readonly=True, help="All that the customer owes, due or not, less unmatched payments.")
     date_oldest = fields.Date(string="Oldest due date", readonly=True)
     level_id = fields.Many2one(
-        comodel_name='account.dunning.level', string="Level", readonly=True, index='btree_not_null', ondelete='set null')
+        comodel_name='account.dunning.level',
+        string="Level",
+        readonly=True,
+        index='btree_not_null',
+        ondelete='set null',
+    )
     last_date = fields.Date(string="Last reminder", readonly=True)
     reason = fields.Selection(selection='_get_reasons', string="Situation", readonly=True)
     next_level_id = fields.Many2one(
-        comodel_name='account.dunning.level', string="Next level", readonly=True, index='btree_not_null', ondelete='set null')
+        comodel_name='account.dunning.level',
+        string="Next level",
+        readonly=True,
+        index='btree_not_null',
+        ondelete='set null',
+    )
     next_date = fields.Date(string="Next step on", readonly=True)
     is_paused = fields.Boolean(string="Paused", readonly=True, help="Some of what is overdue is paused.")
 
@@ -117,8 +132,8 @@ class AccountDunningFollowup(models.Model):
         Notice.check_access('write')
         notices = self._find_live_notices()
         for company, followups in self.grouped('company_id').items():
-            partners = followups.partner_id - notices.filtered(lambda notice: notice.company_id == company).partner_id
-            if partners:
+            served = notices.filtered_domain([('company_id', '=', company.id)]).partner_id
+            if partners := followups.partner_id - served:
                 self.env['account.dunning.run'].with_company(company)._propose(company, partners)
         notices = self._find_live_notices()
         if not notices:
@@ -178,7 +193,10 @@ class AccountDunningFollowup(models.Model):
             'name': self.env._("Open items of %(customer)s", customer=self.partner_id.display_name),
             'res_model': 'account.move.line',
             'view_mode': 'list,form',
-            'views': [(self.env.ref('account_dunning.account_move_line_view_list_followup').id, 'list'), (False, 'form')],
+            'views': [
+                (self.env.ref('account_dunning.account_move_line_view_list_followup').id, 'list'),
+                (False, 'form'),
+            ],
             'domain': self._get_open_lines_domain(),
             'context': {'create': False},
         }
@@ -223,9 +241,9 @@ class AccountDunningFollowup(models.Model):
         :param res.company company:
         :param date date: the day that is asked about.
         :param partner_ids: ids of commercial partners; None: all of them.
-        :return: a `WITH` clause whose last table, `figures`, has a row for each commercial partner with open receivable lines:
-            partner_id, amount_overdue (net of unmatched credits of the same currency), amount_total, both in company currency,
-            date_oldest, level_id, last_date, reason, next_level_id, next_date, is_paused.
+        :return: a `WITH` clause whose last table, `figures`, has a row for each commercial partner with open
+            receivable lines: partner_id, amount_overdue (net of unmatched credits of the same currency), amount_total,
+            both in company currency, date_oldest, level_id, last_date, reason, next_level_id, next_date, is_paused.
         :rtype: SQL
         """
         if partner_ids is not None:
@@ -273,7 +291,8 @@ class AccountDunningFollowup(models.Model):
              LEFT JOIN ladder ON ladder.id = item.dunning_level_id
               GROUP BY verdict.partner_id
             ),
-            -- Of a customer's lines the one that happens first speaks for them; one without a date, only if there is no other.
+            -- Of a customer's lines the one that happens first speaks for them; one without a date, only for want of
+            -- another.
             next_step AS (
                 SELECT DISTINCT ON (partner_id) partner_id, reason, level_id, next_date
                   FROM verdict
@@ -282,7 +301,10 @@ class AccountDunningFollowup(models.Model):
                        next_date NULLS LAST,
                        rank DESC,
                        ARRAY_POSITION(
-                           ARRAY['blocked', 'below_minimum', 'last_level', 'no_procedure', 'covered', 'no_followup'], reason
+                           ARRAY[
+                               'blocked', 'below_minimum', 'last_level', 'no_procedure', 'covered', 'no_followup'
+                           ],
+                           reason
                        ),
                        id
             ),
@@ -341,16 +363,16 @@ class AccountDunningFollowup(models.Model):
             %(query)s,
             cleared AS (
                 UPDATE account_dunning_followup followup
-                   SET amount_overdue = 0, amount_total = 0, date_oldest = NULL, level_id = NULL, last_date = NULL, reason = NULL,
-                       next_level_id = NULL, next_date = NULL, is_paused = FALSE, date = %(date)s
+                   SET amount_overdue = 0, amount_total = 0, date_oldest = NULL, level_id = NULL, last_date = NULL,
+                       reason = NULL, next_level_id = NULL, next_date = NULL, is_paused = FALSE, date = %(date)s
                  WHERE followup.company_id = %(company)s
                    AND followup.reason IS NOT NULL
                    %(of_partners)s
                    AND NOT EXISTS (SELECT FROM figures WHERE figures.partner_id = followup.partner_id)
             )
             INSERT INTO account_dunning_followup AS followup (
-                company_id, partner_id, user_id, date, amount_overdue, amount_total, date_oldest, level_id, last_date, reason,
-                next_level_id, next_date, is_paused
+                company_id, partner_id, user_id, date, amount_overdue, amount_total, date_oldest, level_id, last_date,
+                reason, next_level_id, next_date, is_paused
             )
             SELECT %(company)s,
                    figures.partner_id,
@@ -396,8 +418,12 @@ class AccountDunningFollowup(models.Model):
         ))
         if partner_ids is None:
             self.env.cr.execute(SQL(
-                "UPDATE res_company SET dunning_followup_date = %s WHERE id = %s AND dunning_followup_date IS DISTINCT FROM %s",
-                date, company.id, date,
+                """
+                UPDATE res_company
+                   SET dunning_followup_date = %(date)s
+                 WHERE id = %(company)s AND dunning_followup_date IS DISTINCT FROM %(date)s
+                """,
+                date=date, company=company.id,
             ))
             company.invalidate_recordset(['dunning_followup_date'])
         self.invalidate_model()
@@ -406,7 +432,8 @@ class AccountDunningFollowup(models.Model):
 
     @api.model
     def _bring_up_to_date(self, companies):
-        """Before somebody looks: refresh all rows once a day, then those of customers that something has happened to."""
+        """Before somebody looks: refresh all rows once a day, then those of customers that something has happened
+        to."""
         if CHANGED in self.env.cr.precommit.data:
             self.env.flush_all()
             self._queue_changed()
@@ -436,8 +463,8 @@ class AccountDunningFollowup(models.Model):
 
     @api.model
     def _note_changed(self, records):
-        """Remember, until the transaction commits, that something happened to records: their customers are refreshed before
-        somebody looks at them. Costs no query.
+        """Remember, until the transaction commits, that something happened to records: their customers are refreshed
+        before somebody looks at them. Costs no query.
 
         :param records: journal items, journal entries or partners.
         """

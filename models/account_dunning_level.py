@@ -106,7 +106,8 @@ class AccountDunningLevel(models.Model):
 
     @api.depends(
         'delay_days', 'min_wait_days', 'min_amount', 'send_email', 'print_letter', 'send_sms', 'create_activity',
-        'activity_type_id', 'attach_invoices', 'deadline_days', 'is_formal_notice', 'credit_hold', 'charge', 'hand_over',
+        'activity_type_id', 'attach_invoices', 'deadline_days', 'is_formal_notice', 'credit_hold', 'charge',
+        'hand_over',
     )
     @api.depends_context('lang')
     def _compute_summary(self):
@@ -148,27 +149,25 @@ class AccountDunningLevel(models.Model):
         :rtype: list[str]
         """
         self.ensure_one()
-        _ = self.env._
         what = []
         if self.send_email:
-            what.append(_("e-mail with the invoices") if self.attach_invoices else _("e-mail"))
+            what.append(self.env._("e-mail with the invoices") if self.attach_invoices else self.env._("e-mail"))
         if self.print_letter:
-            what.append(_("letter"))
+            what.append(self.env._("letter"))
         if self.send_sms:
-            what.append(_("SMS"))
+            what.append(self.env._("SMS"))
         if self.create_activity:
-            what.append(
-                _("activity (%(type)s)", type=self.activity_type_id.name) if self.activity_type_id else _("activity"))
+            what.append(self.activity_type_id.name or self.env._("activity"))
         if self.is_formal_notice:
-            what.append(_("formal notice"))
+            what.append(self.env._("formal notice"))
         if self.deadline_days:
-            what.append(_("%(days)s days to pay", days=self.deadline_days))
+            what.append(self.env._("%(days)s days to pay", days=self.deadline_days))
         if self.charge == 'print':
-            what.append(_("late charges claimed"))
+            what.append(self.env._("late charges claimed"))
         elif self.charge == 'invoice':
-            what.append(_("late charges invoiced"))
+            what.append(self.env._("late charges invoiced"))
         if self.credit_hold:
-            what.append(_("new orders on hold"))
+            what.append(self.env._("new orders on hold"))
         if self.hand_over:
-            what.append(_("handed over to collection"))
+            what.append(self.env._("handed over to collection"))
         return what

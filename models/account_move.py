@@ -45,16 +45,13 @@ class AccountMove(models.Model):
             today = company._get_dunning_today()
             lines = moves.line_ids.filtered(lambda line: line.account_type == 'asset_receivable')
             verdicts = self.env['account.dunning.engine']._explain(lines, today)
-            paused = lines.filtered(lambda line: line in verdicts and verdicts[line][0] == 'blocked')
+            paused = lines.browse(line.id for line, verdict in verdicts.items() if verdict[0] == 'blocked')
             pauses = explanation._find_pauses(company, paused.partner_id.commercial_partner_id, today)
             for move in moves:
-                line = move._get_next_dunning_line(verdicts)
-                if not line:
-                    continue
-                reason, level, date = verdicts[line]
-                move.dunning_next_step = explanation._describe_step(reason, level, date, pauses.filtered(
-                    lambda block, line=line: line in block.move_line_ids if block.move_line_ids
-                    else block.partner_id.commercial_partner_id == line.partner_id.commercial_partner_id))
+                if line := move._get_next_dunning_line(verdicts):
+                    reason, level, next_date = verdicts[line]
+                    move.dunning_next_step = explanation._describe_step(
+                        reason, level, next_date, explanation._filter_pauses_of(line, pauses))
 
     def _filter_to_dun(self):
         """Invoices that dunning may speak about: posted, with something open.

@@ -61,8 +61,8 @@ class ResPartner(models.Model):
 
     @api.depends_context('company', 'lang')
     def _compute_dunning(self):
-        """What `account.dunning.followup` knows, at this moment and for any number of customers by one query; contacts have
-        the values of their company."""
+        """What `account.dunning.followup` knows, at this moment and for any number of customers by one query;
+        contacts have the values of their company."""
         company = self.env.company
         explanation = self.env['account.dunning.explanation']
         followup = self.env['account.dunning.followup'].sudo()
@@ -70,7 +70,8 @@ class ResPartner(models.Model):
         customers = self.commercial_partner_id
         figures = followup._get_figures(company, today, customers)
         paused = customers.filtered(lambda customer: figures.get(customer, {}).get('is_paused'))
-        pauses = explanation._find_pauses(company, paused, today).grouped(lambda block: block.partner_id.commercial_partner_id)
+        pauses = explanation._find_pauses(company, paused, today).grouped(
+            lambda block: block.partner_id.commercial_partner_id)
         level = self.env['account.dunning.level']
         for partner in self:
             figure = figures.get(partner.commercial_partner_id, {})

@@ -27,7 +27,8 @@ class AccountDunningNoticeChangeLevel(models.TransientModel):
     def _default_notice_ids(self):
         notices = self.env['account.dunning.notice'].browse(self.env.context.get('active_ids', []))
         if any(notice.state not in ('draft', 'failed') for notice in notices):
-            raise UserError(self.env._("Only proposals can change their level: what is on its way or sent stays as it is."))
+            raise UserError(self.env._(
+                "Only proposals can change their level: what is on its way or sent stays as it is."))
         if len(notices.procedure_id) > 1:
             raise UserError(self.env._("Choose proposals of one dunning procedure: each has levels of its own."))
         return notices
