@@ -106,7 +106,9 @@ class AccountDunningRun(models.Model):
                 if state != 'cancelled':
                     row['amount'] += amount
             run.statistics = bool(rows) and self.env['ir.qweb']._render('account_dunning.dunning_run_statistics', {
-                'states': [(code, label) for code, label in states if any(code in row['counts'] for row in rows.values())],
+                'states': [
+                    (code, label) for code, label in states if any(code in row['counts'] for row in rows.values())
+                ],
                 'rows': sorted(rows.items(), key=lambda item: (item[0].sequence, item[0].id)),
                 'currency': run.currency_id,
             })
