@@ -23,6 +23,14 @@
         # Reports.
         'report/late_charge_templates.xml',
         'report/dunning_pause_templates.xml',
+        'report/ir_actions_report_templates.xml',  # Calls the two above.
+        'report/ir_actions_report.xml',
+        'report/mail_templates.xml',
+
+        # Texts and procedures to start from.
+        'data/mail_template_data.xml',
+        'data/sms_template_data.xml',
+        'data/account_dunning_procedure_data.xml',  # Depends on the templates.
 
         # Model views.
         'wizard/account_dunning_notice_change_level_views.xml',  # Depended on by the views of notices.
@@ -39,6 +47,11 @@
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',
     ],
+    'assets': {
+        'web.report_assets_common': [
+            'account_dunning/static/src/scss/dunning_letter.scss',
+        ],
+    },
     'application': False,
     'installable': True,
 }

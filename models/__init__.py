@@ -9,6 +9,7 @@ from . import account_dunning_run
 from . import account_dunning_notice
 from . import account_dunning_notice_line
 from . import account_dunning_notice_delivery
+from . import account_dunning_notice_letter
 
 # What the screens show
 from . import account_dunning_explanation

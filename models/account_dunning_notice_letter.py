@@ -1,0 +1,237 @@
+from odoo import api, fields, models
+from odoo.tools import format_amount, format_date, format_list
+from odoo.tools.misc import get_lang
+
+# A SEPA transfer carries at most so many characters of free text (EPC implementation guidelines, AT-T009).
+REMITTANCE_TEXT_LENGTH = 140
+
+
+class AccountDunningNotice(models.Model):
+    """What the letter and the e-mail say. Templates only read what is built here."""
+
+    _inherit = 'account.dunning.notice'
+
+    earlier_notice_ids = fields.Many2many(
+        comodel_name='account.dunning.notice',
+        string="Earlier reminders",
+        compute='_compute_earlier_notice_ids',
+        help="The reminders already sent in writing about one of these lines, oldest first.",
+    )
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('line_ids.move_line_id')
+    def _compute_earlier_notice_ids(self):
+        lines = self.line_ids.filtered(lambda line: line.move_line_id and not line.is_coming_due)
+        groups = self.env['account.dunning.notice.line']._read_group(
+            [
+                ('move_line_id', 'in', lines.move_line_id.ids),
+                ('is_coming_due', '=', False),
+                ('notice_id.state', '=', 'sent'),
+                '|', '|',
+                ('notice_id.level_id.send_email', '=', True),
+                ('notice_id.level_id.print_letter', '=', True),
+                ('notice_id.level_id.is_formal_notice', '=', True),
+            ],
+            ['move_line_id'],
+            ['notice_id:recordset'],
+        )
+        sent_by_line = dict(groups)
+        no_notice = self.browse()
+        for notice in self:
+            earlier = no_notice.union(*(
+                sent_by_line.get(line.move_line_id, no_notice)
+                for line in notice.line_ids
+                if not line.is_coming_due
+            ))
+            notice.earlier_notice_ids = earlier.filtered(
+                # Proposals are made one at a time, so the numbers of the records follow the time.
+                lambda other, notice=notice: not notice._origin.id or other.id < notice._origin.id
+            ).sorted(lambda other: (other.sent_date or other.date, other.id))
+
+    #=== BUSINESS METHODS ===#
+
+    def _get_letter_lang(self):
+        """The code of the language of the letter (str): the recipient's, else the customer's, else the company's."""
+        self.ensure_one()
+        lang = self.contact_id.lang or self.partner_id.lang or self.company_id.partner_id.lang
+        return get_lang(self.env, lang).code
+
+    def _get_letter_filename(self):
+        """The name of the PDF (str), without extension."""
+        self.ensure_one()
+        number = self.name if self.name != '/' else fields.Date.to_string(self.date)
+        return self.env._("Reminder %s", number).replace('/', '-')
+
+    def _get_letter_recipient(self):
+        self.ensure_one()
+        return self.contact_id or self.partner_id
+
+    def _get_letter_sender(self):
+        """Whom to answer: the collector, else the company.
+
+        :return: ``name``, ``phone`` and ``email`` (str or False), ``email_formatted`` (str)
+        :rtype: dict
+        """
+        self.ensure_one()
+        company = self.company_id.sudo()
+        # The recipient must be able to reach someone, whoever prints the letter: details of the user, with all rights.
+        user = self.user_id.sudo()
+        return {
+            'name': user.name or company.name,
+            'phone': user.phone or company.phone,
+            'email': user.email or company.email,
+            'email_formatted': user.email and user.email_formatted or company.email_formatted,
+        }
+
+    def _get_letter_texts(self):
+        """The words of the level for this notice, in the language of the context.
+
+        :return: ``letter_title`` (str), ``letter_intro`` and ``letter_closing`` (Markup or '')
+        :rtype: dict
+        :raise UserError: for an unknown placeholder
+        """
+        self.ensure_one()
+        return self.level_id._render_letter_texts(self._get_letter_placeholders())
+
+    def _get_letter_placeholders(self):
+        """Plain text per placeholder, in the language of the context; '' when there is nothing to say."""
+        self.ensure_one()
+        recipient = self._get_letter_recipient()
+        last_reminder = self.earlier_notice_ids[-1:]
+        return {
+            'customer': self.partner_id.name or '',
+            'contact': recipient.name or recipient.commercial_partner_id.name or '',
+            'company': self.company_id.name,
+            'date': format_date(self.env, self.date),
+            'deadline': format_date(self.env, self.deadline) if self.deadline else '',
+            'amount_due': self._get_letter_amount(),
+            'last_reminder_date': format_date(self.env, last_reminder.sent_date or last_reminder.date) if last_reminder else '',
+            'collector': self._get_letter_sender()['name'],
+        }
+
+    def _get_letter_amount(self):
+        """What is to be paid, charges included, as text: "1,200.00 €", or "1,200.00 € and $ 300.00"."""
+        self.ensure_one()
+        return format_list(self.env, [
+            format_amount(self.env, table['to_pay'], table['currency']) for table in self._get_letter_tables()
+        ])
+
+    def _get_letter_charges(self):
+        """The charges that this letter claims (float), in company currency."""
+        self.ensure_one()
+        if 'amount_charges' not in self._fields or self.level_id.charge != 'print':
+            return 0.0
+        return self.amount_charges
+
+    def _get_letter_tables(self):
+        """What is overdue, one table per currency; what is not yet due, when the notice is a courtesy before that.
+
+        :return: dicts of ``currency``, ``lines`` (account.dunning.notice.line), the totals ``amount_total``,
+            ``amount_paid``, ``amount_residual``, ``amount_set_off``, ``amount_blocked``, ``amount_due``, ``charges`` and
+            ``to_pay`` (floats, in the table's currency); the company's own currency comes first
+        :rtype: list[dict]
+        """
+        self.ensure_one()
+        lines = self.line_ids.filtered(lambda line: not line.is_coming_due) or self.line_ids
+        company_currency = self.company_id.currency_id
+        lines_by_currency = lines.grouped(lambda line: line.currency_id or company_currency)
+        charges = self._get_letter_charges()
+        if not company_currency.is_zero(charges):
+            lines_by_currency.setdefault(company_currency, lines.browse())
+        return [
+            self._prepare_letter_table(currency, currency_lines, charges if currency == company_currency else 0.0)
+            for currency, currency_lines in sorted(
+                lines_by_currency.items(), key=lambda item: (item[0] != company_currency, item[0].name))
+        ]
+
+    def _prepare_letter_table(self, currency, lines, charges):
+        def total(amounts):
+            return currency.round(sum(amounts))
+
+        table = {
+            'currency': currency,
+            'lines': lines.sorted(lambda line: (line.date_maturity or line.invoice_date or self.date, line.id)),
+            'charges': currency.round(charges),
+            'amount_due': total(line._get_letter_due() for line in lines),
+            'amount_paid': total(line.amount_total - line.amount_residual for line in lines),
+            **{
+                fname: total(lines.mapped(fname))
+                for fname in ('amount_total', 'amount_residual', 'amount_set_off', 'amount_blocked')
+            },
+        }
+        table['to_pay'] = currency.round(table['amount_due'] + table['charges'])
+        return table
+
+    def _get_letter_coming_due_lines(self):
+        """The lines listed apart, because they are not yet due, sorted by due date."""
+        self.ensure_one()
+        coming_due = self.line_ids.filtered('is_coming_due')
+        return coming_due.sorted('date_maturity') if coming_due != self.line_ids else coming_due.browse()
+
+    def _get_letter_payment(self, table):
+        """How to pay what a table asks for.
+
+        :param dict table: one of ``_get_letter_tables``
+        :return: ``bank`` (res.partner.bank, maybe empty), ``reference`` (str), ``qr_code`` (an image as data URL, or False)
+        :rtype: dict
+        """
+        self.ensure_one()
+        bank = self._get_letter_bank_account(table['lines'].move_id, table['currency'])
+        reference, structured_reference = self._get_letter_payment_reference(table['lines'].move_id)
+        qr_code = False
+        if self.company_id.qr_code and bank and table['currency'].compare_amounts(table['to_pay'], 0) > 0:
+            qr_code = bank.build_qr_code_base64(
+                table['to_pay'], reference, structured_reference, table['currency'], self.partner_id, silent_errors=True)
+        return {'bank': bank, 'reference': reference, 'qr_code': qr_code or False}
+
+    def _get_letter_bank_account(self, moves, currency):
+        """The account that the invoices name when they all name the same; else the company's own, as Odoo picks it for an
+        invoice: one in the currency, or without one, and a trusted one, come first."""
+        # Which account a customer is asked to pay into is no secret, whoever prints the letter.
+        banks = moves.sudo().partner_bank_id
+        if len(banks) == 1:
+            return banks
+        company = self.company_id.sudo()
+        return company.partner_id.bank_ids.filtered(
+            lambda bank: not bank.company_id or bank.company_id == company
+        ).sorted(lambda bank: (bank.currency_id not in (currency, currency.browse()), not bank.allow_out_payment))[:1]
+
+    def _get_letter_payment_reference(self, moves):
+        """What to write on the transfer, so that the payment finds its invoices.
+
+        :return: the text to write (str), and the structured reference or '' when there is none for the whole
+        :rtype: tuple[str, str]
+        """
+        if len(moves) == 1:
+            return moves.payment_reference or moves.name, moves.payment_reference or ''
+        number = self.name if self.name != '/' else ''
+        invoices = ', '.join(moves.mapped('name'))
+        if not number or len(invoices) <= REMITTANCE_TEXT_LENGTH:
+            return invoices[:REMITTANCE_TEXT_LENGTH], ''
+        return number, ''
+
+    def _get_mail_summary(self):
+        """The table of invoices, how to pay and where, for the body of an e-mail, in the language of the context (Markup)."""
+        self.ensure_one()
+        return self.env['ir.qweb']._render('account_dunning.dunning_notice_mail_summary', {'o': self})
+
+    def _get_letter_portal_url(self):
+        """Where the customer sees and pays: the invoice itself, which needs no login, or their overdue invoices."""
+        self.ensure_one()
+        moves = self.line_ids.filtered(lambda line: not line.is_coming_due).move_id
+        if len(moves) == 1 and moves.is_sale_document(include_receipts=True):
+            return moves.get_base_url() + moves.get_portal_url()
+        return self.get_base_url() + '/my/invoices?filterby=overdue_invoices'
+
+
+class AccountDunningNoticeLine(models.Model):
+    _inherit = 'account.dunning.notice.line'
+
+    def _get_letter_due(self):
+        """What the letter asks for on this line (float, in the line's currency)."""
+        self.ensure_one()
+        if self.is_coming_due:
+            # A courtesy before the due date: what will be due.
+            return self.amount_residual - self.amount_set_off - self.amount_blocked
+        return self.amount_due
