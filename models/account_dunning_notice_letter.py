@@ -103,12 +103,21 @@ class AccountDunningNotice(models.Model):
             'customer': self.partner_id.name or '',
             'contact': recipient.name or recipient.commercial_partner_id.name or '',
             'company': self.company_id.name,
-            'date': format_date(self.env, self.date),
-            'deadline': format_date(self.env, self.deadline) if self.deadline else '',
+            'date': format_date(self.env, self.date, date_format='long'),
+            'deadline': format_date(self.env, self.deadline, date_format='long') if self.deadline else '',
             'amount_due': self._get_letter_amount(),
-            'last_reminder_date': format_date(self.env, last_reminder.sent_date or last_reminder.date) if last_reminder else '',
+            'last_reminder_date': last_reminder._format_sent_date() if last_reminder else '',
             'collector': self._get_letter_sender()['name'],
         }
+
+    def _format_sent_date(self):
+        self.ensure_one()
+        return format_date(self.env, self.sent_date or self.date, date_format='long')
+
+    def _get_letter_earlier_dates(self):
+        """The days of the earlier written reminders, as text: "November 1, 2026 and November 15, 2026"."""
+        self.ensure_one()
+        return format_list(self.env, [notice._format_sent_date() for notice in self.earlier_notice_ids])
 
     def _get_letter_amount(self):
         """What is to be paid, charges included, as text: "1,200.00 €", or "1,200.00 € and $ 300.00"."""
