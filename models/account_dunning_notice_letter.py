@@ -57,10 +57,17 @@ class AccountDunningNotice(models.Model):
         lang = self.contact_id.lang or self.partner_id.lang or self.company_id.partner_id.lang
         return get_lang(self.env, lang).code
 
-    def _get_letter_filename(self):
-        """The name of the PDF (str), without extension."""
+    def _get_letter_date(self):
+        """The day that the letter bears: it was sent, or would be if it went out now."""
         self.ensure_one()
-        number = self.name if self.name != '/' else fields.Date.to_string(self.date)
+        timezone = self.company_id.partner_id.tz or self.env.context.get('tz')
+        today = fields.Date.context_today(self.with_context(tz=timezone))
+        return self.sent_date or max(self.date, today)
+
+    def _get_letter_print_name(self):
+        """What the printed PDF is called (str), without extension."""
+        self.ensure_one()
+        number = self.name if self.name != '/' else fields.Date.to_string(self._get_letter_date())
         return self.env._("Reminder %s", number).replace('/', '-')
 
     def _get_letter_recipient(self):
@@ -103,7 +110,7 @@ class AccountDunningNotice(models.Model):
             'customer': self.partner_id.name or '',
             'contact': recipient.name or recipient.commercial_partner_id.name or '',
             'company': self.company_id.name,
-            'date': format_date(self.env, self.date, date_format='long'),
+            'date': format_date(self.env, self._get_letter_date(), date_format='long'),
             'deadline': format_date(self.env, self.deadline, date_format='long') if self.deadline else '',
             'amount_due': self._get_letter_amount(),
             'last_reminder_date': last_reminder._format_sent_date() if last_reminder else '',
@@ -127,18 +134,22 @@ class AccountDunningNotice(models.Model):
         ])
 
     def _get_letter_charges(self):
-        """The charges that this letter claims (float), in company currency."""
+        """The late charges to be paid together with the invoices, by currency; those that get an invoice of their own
+        are paid with that.
+
+        :rtype: dict[res.currency, float]
+        """
         self.ensure_one()
-        if 'amount_charges' not in self._fields or self.level_id.charge != 'print':
-            return 0.0
-        return self.amount_charges
+        if self.level_id.charge != 'print' or not hasattr(self, '_get_charge_totals'):
+            return {}
+        return dict(self._get_charge_totals())
 
     def _get_letter_tables(self):
         """What is overdue, one table per currency; what is not yet due, when the notice is a courtesy before that.
 
         :return: dicts of ``currency``, ``lines`` (account.dunning.notice.line), the totals ``amount_total``,
-            ``amount_paid``, ``amount_residual``, ``amount_set_off``, ``amount_blocked``, ``amount_due``, ``charges`` and
-            ``to_pay`` (floats, in the table's currency); the company's own currency comes first
+            ``amount_paid``, ``amount_residual``, ``amount_set_off``, ``amount_blocked``, ``amount_due``, ``charges``
+            and ``to_pay`` (floats, in the table's currency); the company's own currency comes first
         :rtype: list[dict]
         """
         self.ensure_one()
@@ -146,10 +157,10 @@ class AccountDunningNotice(models.Model):
         company_currency = self.company_id.currency_id
         lines_by_currency = lines.grouped(lambda line: line.currency_id or company_currency)
         charges = self._get_letter_charges()
-        if not company_currency.is_zero(charges):
-            lines_by_currency.setdefault(company_currency, lines.browse())
+        for currency in charges:
+            lines_by_currency.setdefault(currency, lines.browse())
         return [
-            self._prepare_letter_table(currency, currency_lines, charges if currency == company_currency else 0.0)
+            self._prepare_letter_table(currency, currency_lines, charges.get(currency, 0.0))
             for currency, currency_lines in sorted(
                 lines_by_currency.items(), key=lambda item: (item[0] != company_currency, item[0].name))
         ]
@@ -182,7 +193,8 @@ class AccountDunningNotice(models.Model):
         """How to pay what a table asks for.
 
         :param dict table: one of ``_get_letter_tables``
-        :return: ``bank`` (res.partner.bank, maybe empty), ``reference`` (str), ``qr_code`` (an image as data URL, or False)
+        :return: ``bank`` (res.partner.bank, maybe empty), ``reference`` (str), ``qr_code`` (data URL of an image, or
+            False)
         :rtype: dict
         """
         self.ensure_one()
@@ -191,12 +203,13 @@ class AccountDunningNotice(models.Model):
         qr_code = False
         if self.company_id.qr_code and bank and table['currency'].compare_amounts(table['to_pay'], 0) > 0:
             qr_code = bank.build_qr_code_base64(
-                table['to_pay'], reference, structured_reference, table['currency'], self.partner_id, silent_errors=True)
+                table['to_pay'], reference, structured_reference, table['currency'], self.partner_id,
+                silent_errors=True)
         return {'bank': bank, 'reference': reference, 'qr_code': qr_code or False}
 
     def _get_letter_bank_account(self, moves, currency):
-        """The account that the invoices name when they all name the same; else the company's own, as Odoo picks it for an
-        invoice: one in the currency, or without one, and a trusted one, come first."""
+        """The account that the invoices name when they all name the same; else the company's own, as Odoo picks it for
+        an invoice: one in the currency, or without one, and a trusted one, come first."""
         # Which account a customer is asked to pay into is no secret, whoever prints the letter.
         banks = moves.sudo().partner_bank_id
         if len(banks) == 1:
@@ -221,7 +234,8 @@ class AccountDunningNotice(models.Model):
         return number, ''
 
     def _get_mail_summary(self):
-        """The table of invoices, how to pay and where, for the body of an e-mail, in the language of the context (Markup)."""
+        """The table of invoices, how to pay and where, for the body of an e-mail (Markup), in the language of the
+        context."""
         self.ensure_one()
         return self.env['ir.qweb']._render('account_dunning.dunning_notice_mail_summary', {'o': self})
 
