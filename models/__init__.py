@@ -1,6 +1,7 @@
 # Configuration and pauses
 from . import account_dunning_procedure
 from . import account_dunning_level
+from . import account_dunning_level_letter
 from . import account_dunning_block
 
 # The flow: engine -> run -> notice -> line
