@@ -1,5 +1,6 @@
 from collections import namedtuple
 from datetime import timedelta
+from itertools import pairwise
 
 from odoo import api, models
 from odoo.tools import SQL
@@ -60,7 +61,7 @@ class AccountDunningEngine(models.AbstractModel):
                 amount_due=float(row['amount_net']),
                 amount_due_company=float(row['amount_net_company']),
             )
-            for line, row in zip(lines, rows)
+            for line, row in zip(lines, rows, strict=True)
         }
 
     @api.model
@@ -264,7 +265,10 @@ class AccountDunningEngine(models.AbstractModel):
         return SQL(
             """
             SELECT id,
-                   SUM(CASE WHEN amount > 0 THEN LEAST(residual, GREATEST(amount - before, 0)) ELSE residual END) AS amount,
+                   SUM(CASE
+                       WHEN amount > 0 THEN LEAST(residual, GREATEST(amount - before, 0))
+                       ELSE residual
+                   END) AS amount,
                    MAX(date_until) AS date_until
               FROM (
                     SELECT paused.id,
@@ -478,7 +482,7 @@ class AccountDunningEngine(models.AbstractModel):
         if not rows:
             # a table without rows has no types: one row that matches nothing
             rows = [(0, 0, 0, 0, 0, 0, 0, 0, 0.0)]
-        columns = list(zip(*rows))
+        columns = zip(*rows, strict=True)
         return SQL(
             """
             SELECT *
@@ -528,7 +532,7 @@ class AccountDunningEngine(models.AbstractModel):
                     position = 0
                 ahead = levels[position:]
                 bounds = sorted({-ANY_DAYS, 0, ANY_DAYS, *ahead.mapped('delay_days')})
-                for days_from, days_to in zip(bounds, bounds[1:]):
+                for days_from, days_to in pairwise(bounds):
                     level = self._get_next_level(procedure, ahead, days_from)
                     rows.append((
                         procedure.id, current.id or 0, days_from, days_to,

@@ -76,7 +76,7 @@ class AccountDunningNotice(models.Model):
         notices.sudo().is_letter_to_print = False
         return {
             'type': 'ir.actions.act_url',
-            'url': '/account_dunning/letters/%s' % ','.join(str(notice_id) for notice_id in notices.ids),
+            'url': '/account_dunning/letters/' + ','.join(str(notice_id) for notice_id in notices.ids),
             'target': 'new',
         }
 
@@ -260,12 +260,12 @@ class AccountDunningNotice(models.Model):
             }
             for notice in notices
         ])
-        for notice, attachment in zip(notices, attachments):
+        for notice, attachment in zip(notices, attachments, strict=True):
             notice.attachment_id = attachment
 
     def _get_letter_filename(self, extension):
         self.ensure_one()
-        return '%s.%s' % (self.name.replace('/', '_'), extension)
+        return f"{self.name.replace('/', '_')}.{extension}"
 
     def _render_mails(self):
         """The mails of the notices, one rendering per template. They are kept out of Odoo's own mail queue: only
@@ -276,7 +276,7 @@ class AccountDunningNotice(models.Model):
             mails = template.sudo().send_mail_batch(
                 notices.ids, email_values={'state': 'cancel', 'auto_delete': False})
             invoice_pdfs = notices.filtered('level_id.attach_invoices')._get_invoice_pdfs()
-            for notice, mail in zip(notices, mails):
+            for notice, mail in zip(notices, mails, strict=True):
                 mail.write({
                     'email_to': False,
                     'recipient_ids': [fields.Command.set(notice._get_mail_recipient().ids)],
@@ -399,11 +399,9 @@ class AccountDunningNotice(models.Model):
         key = (server_id, smtp_from)
         smtp = session.get(key)
         if smtp:
-            try:
+            with suppress(smtplib.SMTPException, OSError):
                 if smtp.noop()[0] == 250:
                     return smtp
-            except (smtplib.SMTPException, OSError):
-                pass
         try:
             session[key] = self.env['ir.mail_server']._connect__(mail_server_id=server_id, smtp_from=smtp_from)
         except Exception as error:
@@ -464,10 +462,11 @@ class AccountDunningNotice(models.Model):
 
     def _message_receive_bounce(self, email, partner):
         # EXTENDS 'mail'
-        super()._message_receive_bounce(email, partner)
+        result = super()._message_receive_bounce(email, partner)
         for notice in self.sudo().filtered(lambda notice: notice.state == 'sent'):
             notice.is_bounced = True
             notice._notify_collector(self.env._("Reminder came back: %(email)s can't be reached", email=email))
+        return result
 
 
 class DeliveryError(Exception):

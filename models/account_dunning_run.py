@@ -461,7 +461,7 @@ class AccountDunningRun(models.Model):
         """
         running = self.search([('state', '=', 'running')], order='id')
         made = self.browse()
-        for company in self.env['res.company'].search([], order='id'):
+        for company in self.env['res.company'].search([('active', '=', True)], order='id'):
             date = company._get_dunning_today()
             today = self.search([
                 ('company_id', '=', company.id), ('date', '=', date), ('queue_automatic', '=', True),

@@ -1,4 +1,9 @@
 from datetime import timedelta
+from email import message_from_bytes, policy
+from io import BytesIO
+
+from aiosmtpd.controller import Controller
+from pypdf import PdfReader
 
 from odoo import fields
 from odoo.tests import tagged
@@ -128,3 +133,59 @@ class DunningCommon(AccountTestInvoicingCommon):
             result = self.env.ref(f'account_dunning.{name}').sudo().method_direct_trigger()
         self.assertIs(result, True, result)
         self.env.invalidate_all()
+
+
+class MailSink:
+    """A real SMTP server on this machine that keeps what it takes, and can be told to misbehave."""
+
+    def __init__(self):
+        self.mails = []
+        self.refused = set()
+        self.hang_up = False
+        self.controller = Controller(self, hostname='127.0.0.1', port=0)
+        self.controller.start()
+        self.port = self.controller.server.sockets[0].getsockname()[1]
+
+    def stop(self):
+        self.controller.stop()
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self.refused:
+            return '550 No such user here'
+        envelope.rcpt_tos.append(address)
+        return '250 OK'
+
+    async def handle_DATA(self, server, session, envelope):
+        self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
+        if self.hang_up:
+            server.transport.close()
+            return '421 Closing'
+        return '250 Accepted'
+
+
+class DunningMailCommon(DunningCommon):
+    """With a real mail server: what counts as sent has been accepted by it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.sink = MailSink()
+        cls.addClassCleanup(cls.sink.stop)
+        cls.env['ir.mail_server'].sudo().search([('active', '=', True)]).active = False
+        cls.mail_server = cls.env['ir.mail_server'].sudo().create({
+            'name': "Sink", 'smtp_host': '127.0.0.1', 'smtp_port': cls.sink.port, 'smtp_encryption': 'none',
+        })
+        # Odoo lets no mail out of a test, unless
+        cls.classPatch(cls.env.registry['ir.mail_server'], '_disable_send', lambda self: False)
+
+    def setUp(self):
+        super().setUp()
+        self.sink.mails.clear()
+        self.sink.refused.clear()
+        self.sink.hang_up = False
+
+    def _read_pdf(self, content):
+        return "\n".join(page.extract_text() for page in PdfReader(BytesIO(content)).pages)
+
+    def _get_recipients(self):
+        return sorted(recipient for recipients, _mail in self.sink.mails for recipient in recipients)

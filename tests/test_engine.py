@@ -331,7 +331,10 @@ class TestEngine(DunningCommon):
 
     def test_minimum_counts_the_whole_customer_net(self):
         self.procedure.min_amount = 100.0
-        lines = self._create_due_invoice('2024-03-01', amount=60.0) + self._create_due_invoice('2024-03-02', amount=60.0)
+        lines = (
+            self._create_due_invoice('2024-03-01', amount=60.0)
+            + self._create_due_invoice('2024-03-02', amount=60.0)
+        )
         self._assert_reason(lines, '2024-03-10', 'due')
         self._create_unmatched_payment('2024-03-02', 21.0, self.partner_a)
         self._assert_reason(lines, '2024-03-10', 'below_minimum')

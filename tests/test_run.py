@@ -1,5 +1,7 @@
 from unittest.mock import patch
 
+from psycopg2 import IntegrityError
+
 from odoo import fields
 from odoo.exceptions import UserError
 from odoo.tests import freeze_time, tagged
@@ -155,7 +157,7 @@ class TestRun(DunningCommon):
     def test_one_live_notice_per_customer(self):
         self._create_due_invoice('2024-02-01')
         notice = self._prepare('2024-03-10').notice_ids
-        with mute_logger('odoo.sql_db'), self.assertRaises(Exception), self.cr.savepoint():
+        with mute_logger('odoo.sql_db'), self.assertRaises(IntegrityError):
             notice.sudo().copy({'partner_id': self.partner_a.id})
 
     def test_failing_customer_is_left_out_and_named(self):

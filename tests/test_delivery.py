@@ -1,0 +1,394 @@
+from unittest.mock import patch
+
+from odoo import fields
+from odoo.exceptions import UserError
+from odoo.tests import freeze_time, tagged
+from odoo.tools import mute_logger
+
+from .common import DunningMailCommon
+
+DELIVERY = 'odoo.addons.account_dunning.models.account_dunning_notice_delivery'
+
+
+@tagged('post_install', '-at_install')
+class TestDelivery(DunningMailCommon):
+    """How a notice goes out, or not, and what it leaves behind."""
+
+    def _get_notices(self):
+        return self.Notice.search([('company_id', '=', self.company.id)], order='id')
+
+    def _queue_notice(self, date='2024-03-10', **values):
+        line = self._create_due_invoice('2024-02-01', **values)
+        notice = self._prepare(date).notice_ids
+        notice.action_send()
+        return line, notice
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_mail_goes_out_and_the_line_moves(self):
+        line, notice = self._queue_notice()
+        self.assertFalse(line.dunning_level_id)
+        self._run_cron('ir_cron_dunning_send')
+        today = fields.Date.to_date('2024-03-10')
+        self.assertRecordValues(notice, [{
+            'state': 'sent', 'sent_date': today, 'email_to': 'a@example.com', 'failure_reason': False,
+            'handover_date': False, 'is_in_doubt': False,
+        }])
+        self.assertNotEqual(notice.name, '/')
+        self.assertEqual(self._get_recipients(), ['a@example.com'])
+        self.assertEqual((line.dunning_level_id, line.dunning_last_date), (self.level_1, today))
+        self.assertEqual((line.move_id.dunning_level_id, line.move_id.dunning_last_date), (self.level_1, today))
+        self.assertEqual(notice.run_id.state, 'done')
+        [[_recipients, mail]] = self.sink.mails
+        self.assertEqual(mail['Message-Id'], notice.message_id)
+        self.assertEqual(notice.attachment_id.name, next(mail.iter_attachments()).get_filename())
+        self.assertIn("Level 1", line.move_id.message_ids.mapped('body')[0])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_sending_twice_sends_once(self):
+        _line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self._run_cron('ir_cron_dunning_send')
+        self._run_crons()
+        self.assertEqual(self._get_recipients(), ['a@example.com'])
+        with self.assertRaises(UserError):
+            notice.action_send()
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_paid_between_proposal_and_sending(self):
+        line, notice = self._queue_notice()
+        self._pay(line, '2024-03-10')
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertTrue(notice.cancel_reason)
+        self.assertFalse(self.sink.mails)
+        self.assertFalse(line.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_partly_paid_between_proposal_and_sending(self):
+        line, notice = self._queue_notice(amount=100.0)
+        self._create_unmatched_payment('2024-03-10', 40.0, self.partner_a)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'sent', 'amount_due': 60.0}])
+        self.assertRecordValues(notice.line_ids, [{'amount_set_off': 40.0, 'amount_due': 60.0}])
+        self.assertEqual(line.dunning_level_id, self.level_1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_paid_after_rendering(self):
+        """The last look: money that comes in while the letter is being made."""
+        line, notice = self._queue_notice()
+        render = type(notice)._render_mails
+
+        def pay_meanwhile(notices):
+            render(notices)
+            self._pay(line.with_env(notices.env), '2024-03-10')
+
+        with patch.object(type(notice), '_render_mails', pay_meanwhile):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertFalse(self.sink.mails)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_blocked_between_proposal_and_sending(self):
+        _line, notice = self._queue_notice()
+        self.env['account.dunning.block'].create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id, 'date_from': '2024-03-10'})
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertFalse(self.sink.mails)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_fallen_below_the_minimum(self):
+        self.procedure.min_amount = 50.0
+        line, notice = self._queue_notice(amount=100.0)
+        self._pay(line, '2024-03-10', amount=50.01)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_level_falls_when_the_highest_line_is_paid(self):
+        old = self._create_due_invoice('2024-01-15')
+        self._prepare('2024-02-01').notice_ids._mark_sent(fields.Date.to_date('2024-02-01'))
+        new = self._create_due_invoice('2024-03-01')
+        notice = self._prepare('2024-03-10').notice_ids
+        self.assertEqual(notice.level_id, self.level_2)
+        notice.action_send()
+        self._pay(old, '2024-03-10')
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'sent', 'level_id': self.level_1.id}])
+        self.assertEqual(new.dunning_level_id, self.level_1)
+
+    # === failures ===
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_refused_address(self):
+        self.sink.refused.add('a@example.com')
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertIn("No such user", notice.failure_reason)
+        self.assertFalse(notice.is_in_doubt)
+        self.assertFalse(line.dunning_level_id)
+        self.assertEqual(len(notice.activity_ids), 1)
+        self.assertEqual(self._explain(line, '2024-03-10')[line][0], 'pending')
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.base.models.ir_mail_server')
+    def test_mail_server_down_is_tried_again(self):
+        line, notice = self._queue_notice()
+        self.mail_server.smtp_port = 1
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertTrue(notice.failure_reason)
+        self.assertFalse(line.dunning_level_id)
+        self.mail_server.smtp_port = self.sink.port
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed', "not before its time")
+        with freeze_time('2024-03-10 09:00:01'):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(self._get_recipients(), ['a@example.com'])
+        self.assertEqual(line.dunning_level_id, self.level_1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_mail_server_that_hangs_up_leaves_doubt(self):
+        """It has taken the mail, or not: nobody knows, so nothing is sent again by itself."""
+        self.sink.hang_up = True
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'failed', 'is_in_doubt': True, 'next_attempt': False}])
+        self.assertFalse(line.dunning_level_id)
+        self.sink.hang_up = False
+        with freeze_time('2024-04-10 08:00:00'):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(len(self.sink.mails), 1)
+        notice.action_confirm_sent()
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(line.dunning_level_id, self.level_1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_cut_off_while_handing_over(self):
+        """A server that died between its mark and the mail server's answer."""
+        _line, notice = self._queue_notice()
+        notice.sudo().handover_date = '2024-03-10 07:59:00'
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'failed', 'is_in_doubt': True}])
+        self.assertFalse(self.sink.mails)
+        notice.action_send()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(len(self.sink.mails), 1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_one_failing_among_a_hundred(self):
+        partners = self.env['res.partner'].create([
+            {'name': f"Customer {i}", 'email': f'c{i}@example.com'} for i in range(100)])
+        template = self._create_due_invoice('2024-02-01', partner=partners[0]).move_id
+        invoices = self.env['account.move']
+        for partner in partners[1:]:
+            invoices += template.copy({'partner_id': partner.id, 'invoice_date': '2024-01-01'})
+        invoices.invoice_date_due = '2024-02-01'
+        invoices.action_post()
+        self.sink.refused.add('c50@example.com')
+        notices = self._prepare('2024-03-10').notice_ids
+        notices.action_send()
+        self._run_cron('ir_cron_dunning_send')
+        failed = notices.filtered(lambda notice: notice.state != 'sent')
+        self.assertEqual(failed.partner_id, partners[50])
+        self.assertEqual(failed.state, 'failed')
+        self.assertEqual(len(self.sink.mails), 99)
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_render_mixin')
+    def test_broken_template_fails_alone(self):
+        good_template = self.env.ref('account_dunning.mail_template_dunning_reminder').sudo()
+        broken = self._create_procedure([3], level_values={
+            'mail_template_id': good_template.copy({'subject': "{{ object.no_such_field }}"}).id})
+        self.partner_b.with_company(self.company).dunning_procedure_id = broken
+        self._create_due_invoice('2024-02-01')
+        self._create_due_invoice('2024-02-01', partner=self.partner_b)
+        notices = self._prepare('2024-03-10').notice_ids
+        notices.action_send()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(
+            {notice.partner_id: notice.state for notice in notices},
+            {self.partner_a: 'sent', self.partner_b: 'failed'})
+        self.assertEqual(self._get_recipients(), ['a@example.com'])
+
+    # === channels ===
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_letter_when_there_is_no_mail_address(self):
+        self.partner_a.email = False
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{
+            'state': 'sent', 'email_to': False, 'is_letter_to_print': True, 'is_fallback_letter': True}])
+        self.assertTrue(notice.attachment_id)
+        self.assertFalse(self.sink.mails)
+        self.assertEqual(line.dunning_level_id, self.level_1)
+        notice.action_print_letters()
+        self.assertFalse(notice.is_letter_to_print)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_no_address_at_all(self):
+        self.partner_a.write({'email': False, 'street': False, 'zip': False, 'city': False})
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertIn("partner_a", notice.failure_reason)
+        self.assertFalse(line.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_mail_goes_to_the_company_when_the_contact_has_no_address(self):
+        self.env['res.partner'].create({'name': "Accounts", 'parent_id': self.partner_a.id, 'type': 'dunning',
+                                        'email': False})
+        _line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(self._get_recipients(), ['a@example.com'])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_activity(self):
+        collector = self.env.ref('base.user_admin')
+        self.level_1.write({
+            'send_email': False, 'create_activity': True, 'activity_summary': "Call them",
+            'activity_type_id': self.env.ref('mail.mail_activity_data_call').id})
+        self.partner_a.with_company(self.company).dunning_user_id = collector
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertRecordValues(notice.activity_ids, [{
+            'summary': "Call them", 'user_id': collector.id,
+            'activity_type_id': self.env.ref('mail.mail_activity_data_call').id}])
+        self.assertFalse(self.sink.mails)
+        self.assertEqual(line.dunning_level_id, self.level_1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_sms(self):
+        template = self.env['sms.template'].sudo().create({
+            'name': "SMS", 'model_id': self.env['ir.model']._get_id('account.dunning.notice'),
+            'body': "Please pay {{ object.amount_due }}"})
+        self.partner_a.phone = '+32475123456'
+        self.level_1.write({'send_email': False, 'send_sms': True, 'sms_template_id': template.id})
+        _line, notice = self._queue_notice(amount=100.0)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        sms = self.env['sms.sms'].sudo().search([('mail_message_id', 'in', notice.message_ids.ids)])
+        self.assertRecordValues(sms, [{'number': '+32475123456', 'body': "Please pay 100.0"}])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_invoices_attached(self):
+        self.level_1.attach_invoices = True
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        [[_recipients, mail]] = self.sink.mails
+        names = [part.get_filename() for part in mail.iter_attachments()]
+        self.assertEqual(len(names), 2)
+        self.assertIn(line.move_id.name.replace('/', '_'), names[1])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_real_pdfs_in_one_run(self):
+        """Real letters: one for each customer, each with its own sums."""
+        self._create_due_invoice('2024-02-01', amount=111.11)
+        self._create_due_invoice('2024-02-01', amount=222.22, partner=self.partner_b)
+        notices = self._prepare('2024-03-10').notice_ids
+        notices._queue()
+        report_class = type(self.env['ir.actions.report'])
+        run_wkhtmltopdf = report_class._run_wkhtmltopdf
+        runs = []
+
+        def count_runs(report, *args, **kwargs):
+            runs.append(1)
+            return run_wkhtmltopdf(report, *args, **kwargs)
+
+        with patch.object(report_class, '_run_wkhtmltopdf', count_runs):
+            notices.with_context(force_report_rendering=True)._render(fields.Date.to_date('2024-03-10'))
+        self.assertEqual(len(runs), 1)
+        for notice, amount, foreign in zip(notices, ('111.11', '222.22'), ('222.22', '111.11'), strict=True):
+            text = self._read_pdf(notice.attachment_id.raw)
+            self.assertIn(notice.name, text)
+            self.assertIn(amount, text)
+            self.assertNotIn(foreign, text)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_bounce_is_told_to_the_collector(self):
+        _line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.env['mail.thread'].sudo().message_process('mail.test', f"""\
+Return-Path: <>
+From: MAILER-DAEMON@example.com
+To: bounce@example.com
+Subject: Undelivered Mail Returned to Sender
+Message-Id: <bounce-1@example.com>
+Content-Type: multipart/report; report-type=delivery-status; boundary="X"
+
+--X
+Content-Type: text/plain
+
+The mail could not be delivered.
+
+--X
+Content-Type: message/delivery-status
+
+Final-Recipient: rfc822; a@example.com
+Action: failed
+Status: 5.1.1
+
+--X
+Content-Type: message/rfc822
+
+From: me@example.com
+To: a@example.com
+Message-Id: {notice.message_id}
+Subject: Reminder
+
+Hello
+--X--
+""")
+        self.assertTrue(notice.is_bounced)
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(len(notice.activity_ids), 1)
+
+    # === lifecycle ===
+
+    def test_one_bill_to_the_end(self):
+        """+3, +10, +20 with a week between; paid in the end."""
+        line = self._create_due_invoice('2024-03-01')
+        history = []
+        for day in range(1, 32):
+            date = f'2024-03-{day:02}'
+            with freeze_time(f'{date} 08:00:00'):
+                self._run_crons()
+            if line.dunning_last_date == fields.Date.to_date(date):
+                history.append((day, line.dunning_level_id.name))
+        self.assertEqual(history, [(4, "Level 1"), (11, "Level 2"), (21, "Level 3")])
+        self.assertEqual(len(self.sink.mails), 3)
+        with freeze_time('2024-04-10 08:00:00'):
+            self._pay(line, '2024-04-10')
+            self._run_crons()
+        self.assertEqual(len(self.sink.mails), 3)
+
+    def test_each_company_for_itself(self):
+        other = self.setup_other_company()
+        procedure = self._create_procedure([3], company=other['company'])
+        other['company'].sudo().dunning_procedure_id = procedure
+        with freeze_time('2024-03-10 08:00:00'):
+            self._create_due_invoice('2024-02-01')
+            move = self.env['account.move'].with_company(other['company']).create({
+                'move_type': 'out_invoice', 'partner_id': self.partner_a.id, 'invoice_date': '2024-01-01',
+                'invoice_date_due': '2024-02-01', 'company_id': other['company'].id,
+                'journal_id': other['default_journal_sale'].id,
+                'invoice_line_ids': [fields.Command.create({
+                    'name': "x", 'price_unit': 77.0, 'tax_ids': [],
+                    'account_id': other['default_account_revenue'].id})],
+            })
+            move.action_post()
+            self._run_crons()
+        notices = self.Notice.sudo().search([('partner_id', '=', self.partner_a.id)])
+        self.assertEqual(
+            {(notice.company_id, notice.state, notice.amount_due) for notice in notices},
+            {(self.company, 'sent', 100.0), (other['company'], 'sent', 77.0)})
