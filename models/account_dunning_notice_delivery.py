@@ -121,7 +121,7 @@ class AccountDunningNotice(models.Model):
         for company_candidates in candidates.grouped('company_id').values():
             for chunk in split_every(BATCH_SIZE, company_candidates.ids, list):
                 rows = self.env.execute_query(SQL(
-                    "SELECT id FROM unnest(%s) AS id WHERE pg_try_advisory_lock(%s, id)", chunk, LOCK_SPACE))
+                    "SELECT id FROM unnest(%s::int[]) AS id WHERE pg_try_advisory_lock(%s, id)", chunk, LOCK_SPACE))
                 if not rows:
                     continue
                 claimed = self.browse(notice_id for [notice_id] in rows)
@@ -135,7 +135,7 @@ class AccountDunningNotice(models.Model):
 
     def _release(self):
         with suppress(psycopg2.InterfaceError):  # the connection is gone, and the locks with it
-            self.env.cr.execute(SQL("SELECT pg_advisory_unlock(%s, id) FROM unnest(%s) AS id", LOCK_SPACE, self.ids))
+            self.env.cr.execute(SQL("SELECT pg_advisory_unlock(%s, id) FROM unnest(%s::int[]) AS id", LOCK_SPACE, self.ids))
 
     #=== SENDING ===#
 
@@ -189,7 +189,7 @@ class AccountDunningNotice(models.Model):
     def _render(self, date):
         """Number, deadline, charges, letter and mail of the notices, kept as they will go out."""
         for notice in self:
-            values = {'deadline': notice._get_deadline(date), 'is_bounced': False}
+            values = {'state': 'queued', 'deadline': notice._get_deadline(date), 'is_bounced': False}
             if notice.name == '/':
                 values['name'] = self.env['ir.sequence'].with_context(
                     ir_sequence_date=date).next_by_code('account.dunning.notice')
@@ -251,7 +251,7 @@ class AccountDunningNotice(models.Model):
             contents = {notice.id: documents for notice in notices}
         attachments = self.env['ir.attachment'].sudo().create([
             {
-                'name': notice._get_letter_filename(kind),
+                'name': f'{notice._get_letter_filename()}.{kind}',
                 'raw': contents[notice.id],
                 'mimetype': 'application/pdf' if kind == 'pdf' else 'text/html',
                 'res_model': self._name,
@@ -262,10 +262,6 @@ class AccountDunningNotice(models.Model):
         ])
         for notice, attachment in zip(notices, attachments, strict=True):
             notice.attachment_id = attachment
-
-    def _get_letter_filename(self, extension):
-        self.ensure_one()
-        return f"{self.name.replace('/', '_')}.{extension}"
 
     def _render_mails(self):
         """The mails of the notices, one rendering per template. They are kept out of Odoo's own mail queue: only

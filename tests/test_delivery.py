@@ -334,6 +334,8 @@ The mail could not be delivered.
 --X
 Content-Type: message/delivery-status
 
+Reporting-MTA: dns; mail.example.com
+
 Final-Recipient: rfc822; a@example.com
 Action: failed
 Status: 5.1.1
