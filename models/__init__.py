@@ -5,6 +5,7 @@ from . import account_dunning_level_letter
 from . import account_dunning_block
 
 # The flow: engine -> run -> notice -> line
+from . import account_dunning_guarded
 from . import account_dunning_engine
 from . import account_dunning_run
 from . import account_dunning_notice
@@ -28,3 +29,4 @@ from . import res_partner
 
 # Last: hooks into the models above
 from . import account_dunning_followup_events
+from . import base_partner_merge

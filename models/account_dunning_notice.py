@@ -19,7 +19,7 @@ class AccountDunningNotice(models.Model):
 
     _name = 'account.dunning.notice'
     _description = "Dunning notice"
-    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _inherit = ['account.dunning.guarded', 'mail.thread', 'mail.activity.mixin']
     _order = 'date desc, id desc'
     _check_company_auto = True
     _mail_post_access = 'read'

@@ -3,11 +3,11 @@ import smtplib
 from contextlib import suppress
 
 import psycopg2
-from psycopg2 import errorcodes
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Domain
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, split_every
 
 _logger = logging.getLogger(__name__)
@@ -95,10 +95,13 @@ class AccountDunningNotice(models.Model):
             try:
                 if not notices._send_claimed(commit):
                     break
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                self.env.cr.rollback()  # somebody else was faster; what is left stays in the queue for the next time
             finally:
                 notices._release()
-        runs._update_state()
-        commit()
+        with suppress(PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):  # another worker does the same
+            runs._update_state()
+            commit()
 
     @api.model
     def _get_queue_domain(self):
@@ -175,8 +178,9 @@ class AccountDunningNotice(models.Model):
         try:
             with self.env.cr.savepoint():
                 notices._render(date)
+        except (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, psycopg2.OperationalError, psycopg2.InterfaceError):
+            raise  # two transactions at once, or the connection: not the notice's fault
         except Exception as error:
-            self._raise_concurrency(error)
             if len(notices) == 1:
                 _logger.warning("Dunning notice %s can't be rendered", notices.id, exc_info=True)
                 notices.invalidate_recordset()
@@ -341,15 +345,15 @@ class AccountDunningNotice(models.Model):
             self.env.flush_all()
             if notice.mail_id:
                 notice._hand_over_mail(session)
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            # A payment or another user came in between, before the mail was handed over: next time.
+            self.env.cr.rollback()
+            notice.handover_date = False
+        except InDoubtError:
+            self.env.cr.rollback()
+            notice._fail_in_doubt()
         except Exception as error:
             self.env.cr.rollback()
-            if notice._is_concurrency_error(error):
-                # A customer's payment or another user came in between, before the mail went out: next time.
-                notice.handover_date = False
-                return
-            if isinstance(error, InDoubtError):
-                notice._fail_in_doubt()
-                return
             if not isinstance(error, UserError | DeliveryError):
                 _logger.warning("Dunning notice %s can't be sent", notice.id, exc_info=True)
             notice._fail(notice._describe(error))
@@ -437,17 +441,6 @@ class AccountDunningNotice(models.Model):
         self._fail(self.env._(
             "The connection broke off while this e-mail was being handed to the mail server. Look for its Message-ID in "
             "the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
-
-    @api.model
-    def _is_concurrency_error(self, error):
-        return isinstance(error, psycopg2.Error) and error.pgcode in (
-            errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.LOCK_NOT_AVAILABLE)
-
-    @api.model
-    def _raise_concurrency(self, error):
-        """An error of the connection or of two transactions at once is not the notice's fault."""
-        if self._is_concurrency_error(error) or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-            raise error
 
     @api.model
     def _describe(self, error):

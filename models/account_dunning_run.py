@@ -1,16 +1,19 @@
 import logging
 
 import psycopg2
-from psycopg2 import errorcodes
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, split_every
 
 _logger = logging.getLogger(__name__)
 
 # Customers whose proposals are written by one statement, and committed together by the scheduled action
 BATCH_SIZE = 1000
+
+# How often the scheduled action tries a batch that conflicts with somebody else's transaction
+CONFLICT_ATTEMPTS = 5
 
 # Up to so many customers a run is prepared while the user waits, else in the background
 FOREGROUND_CUSTOMERS = 5000
@@ -21,7 +24,7 @@ class AccountDunningRun(models.Model):
 
     _name = 'account.dunning.run'
     _description = "Dunning run"
-    _inherit = ['mail.thread']
+    _inherit = ['account.dunning.guarded', 'mail.thread']
     _order = 'date desc, id desc'
     _check_company_auto = True
 
@@ -170,9 +173,29 @@ class AccountDunningRun(models.Model):
         run = self.sudo()
         if run.state != 'running':
             run.write({'state': 'running', 'last_customer': 0, 'customers_done': 0, 'failure_reason': False})
+        run._cancel_orphans()
         partner_ids = run._get_customer_ids()
         run.customers_total = run.customers_done + len(partner_ids)
         return partner_ids
+
+    def _cancel_orphans(self):
+        """A customer that has become the contact of another one is reminded together with it from now on."""
+        Notice = self.env['account.dunning.notice']
+        Notice.flush_model(['company_id', 'partner_id', 'state'])
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT notice.id
+              FROM account_dunning_notice notice
+              JOIN res_partner partner ON partner.id = notice.partner_id
+             WHERE notice.company_id = %s
+               AND notice.state IN ('draft', 'queued', 'failed')
+               AND partner.commercial_partner_id != partner.id
+            """,
+            self.company_id.id,
+        ))
+        if rows:
+            Notice.browse(notice_id for [notice_id] in rows)._cancel(
+                self.env._("The customer now belongs to another company"))
 
     def _get_customer_ids(self):
         """Customers with an open line that is due, or soon enough for a courtesy, or with a proposal to bring up to
@@ -218,9 +241,9 @@ class AccountDunningRun(models.Model):
         try:
             with self.env.cr.savepoint():
                 self._write_proposals(partner_ids)
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            raise  # somebody else was faster: Odoo tries the whole transaction again
         except psycopg2.Error as error:
-            if error.pgcode in (errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED):
-                raise  # somebody else was faster: Odoo tries the whole transaction again
             if len(partner_ids) > 1:
                 middle = len(partner_ids) // 2
                 self._prepare_batch(partner_ids[:middle])
@@ -236,6 +259,17 @@ class AccountDunningRun(models.Model):
             'customers_done': self.customers_done + len(partner_ids),
             'last_customer': partner_ids[-1],
         })
+
+    def _prepare_batch_patiently(self, partner_ids):
+        """For the scheduled action, where nobody else tries again after a conflict with another transaction."""
+        for attempt in range(CONFLICT_ATTEMPTS):
+            try:
+                self._prepare_batch(partner_ids)
+                return
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                if attempt == CONFLICT_ATTEMPTS - 1:
+                    raise
+                self.env.cr.rollback()
 
     def _write_proposals(self, partner_ids):
         """Draft notices and their lines, straight from the engine's query: a constant number of statements."""
@@ -445,7 +479,7 @@ class AccountDunningRun(models.Model):
         for run in runs:
             run = run.with_company(run.company_id)
             for batch in split_every(BATCH_SIZE, run._start(), list):
-                run._prepare_batch(batch)
+                run._prepare_batch_patiently(batch)
                 if not commit():
                     return
             run._finish()

@@ -1,0 +1,29 @@
+from odoo import api, models
+from odoo.exceptions import AccessError
+
+
+class AccountDunningGuarded(models.AbstractModel):
+    """Evidence and decisions: what the screens show as read-only is written by the flow alone, over RPC too."""
+
+    _name = 'account.dunning.guarded'
+    _description = "Fields that only the flow writes"
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        for vals in vals_list:
+            self._check_guarded_fields(vals)
+        return super().create(vals_list)
+
+    def write(self, vals):
+        self._check_guarded_fields(vals)
+        return super().write(vals)
+
+    def _check_guarded_fields(self, vals):
+        """:raise AccessError: when a user sets a field that no screen lets them set"""
+        if self.env.su:
+            return
+        guarded = [self._fields[fname] for fname in vals if fname in self._fields and self._fields[fname].readonly]
+        if guarded:
+            raise AccessError(self.env._(
+                "You can't change %(fields)s by hand: use the buttons.",
+                fields=", ".join(field._description_string(self.env) for field in guarded)))
