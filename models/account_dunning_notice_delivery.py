@@ -255,7 +255,7 @@ class AccountDunningNotice(models.Model):
             contents = {notice.id: documents for notice in notices}
         attachments = self.env['ir.attachment'].sudo().create([
             {
-                'name': f'{notice._get_letter_filename()}.{kind}',
+                'name': f'{notice.with_context(lang=notice._get_letter_lang())._get_letter_print_name()}.{kind}',
                 'raw': contents[notice.id],
                 'mimetype': 'application/pdf' if kind == 'pdf' else 'text/html',
                 'res_model': self._name,

@@ -306,9 +306,10 @@ class TestDelivery(DunningMailCommon):
             return run_wkhtmltopdf(report, *args, **kwargs)
 
         with patch.object(report_class, '_run_wkhtmltopdf', count_runs):
-            notices.with_context(force_report_rendering=True)._render(fields.Date.to_date('2024-03-10'))
+            notices.sudo().with_context(force_report_rendering=True)._render(fields.Date.to_date('2024-03-10'))
         self.assertEqual(len(runs), 1)
-        for notice, amount, foreign in zip(notices, ('111.11', '222.22'), ('222.22', '111.11'), strict=True):
+        for notice, amount, foreign in zip(
+                notices.sorted('id'), ('111.11', '222.22'), ('222.22', '111.11'), strict=True):
             text = self._read_pdf(notice.attachment_id.raw)
             self.assertIn(notice.name, text)
             self.assertIn(amount, text)

@@ -244,7 +244,7 @@ class TestRun(DunningCommon):
     def test_interrupted_run_goes_on_where_it_stopped(self):
         self._create_due_invoice('2024-02-01')
         self._create_due_invoice('2024-02-01', partner=self.partner_b)
-        run = self.Run.create({'company_id': self.company.id, 'date': '2024-03-10', 'queue_automatic': True})
+        run = self.Run.sudo().create({'company_id': self.company.id, 'date': '2024-03-10', 'queue_automatic': True})
         partner_ids = run._start()
         run._prepare_batch(partner_ids[:1])
         self.assertEqual(run._start(), partner_ids[1:])
