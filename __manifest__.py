@@ -25,6 +25,7 @@
         'report/dunning_pause_templates.xml',
         'report/ir_actions_report_templates.xml',  # Calls the two above.
         'report/ir_actions_report.xml',
+        'report/hand_over_templates.xml',  # Calls the table of the letter.
         'report/mail_templates.xml',
 
         # Texts and procedures to start from.

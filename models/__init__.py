@@ -12,6 +12,7 @@ from . import account_dunning_notice
 from . import account_dunning_notice_line
 from . import account_dunning_notice_delivery
 from . import account_dunning_notice_letter
+from . import account_dunning_hand_over
 
 # What the screens show
 from . import account_dunning_explanation

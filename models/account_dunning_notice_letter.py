@@ -115,14 +115,14 @@ class AccountDunningNotice(models.Model):
             'collector': self._get_letter_sender()['name'],
         }
 
-    def _format_sent_date(self):
+    def _format_sent_date(self, date_format='long'):
         self.ensure_one()
-        return format_date(self.env, self.sent_date or self.date, date_format='long')
+        return format_date(self.env, self.sent_date or self.date, date_format=date_format)
 
     def _get_letter_earlier_dates(self):
-        """The days of the earlier written reminders, as text: "November 1, 2026 and November 15, 2026"."""
+        """The days of the earlier written reminders, as text: "Nov 1, 2026 and Nov 15, 2026"."""
         self.ensure_one()
-        return format_list(self.env, [notice._format_sent_date() for notice in self.earlier_notice_ids])
+        return format_list(self.env, [notice._format_sent_date('medium') for notice in self.earlier_notice_ids])
 
     def _get_letter_amount(self):
         """What is to be paid, charges included, as text: "1,200.00 €", or "1,200.00 € and $ 300.00"."""

@@ -201,7 +201,7 @@ class TestLetter(AccountTestInvoicingCommon):
         self.assertEqual(
             self._text(letter, 'formal_notice'),
             "This letter is a formal notice to pay. "
-            "It follows our written reminders: April 8, 2024 and April 20, 2024.")
+            "It follows our written reminders: Apr 8, 2024 and Apr 20, 2024.")
         self.assertIn('$ 500.00', self._text(letter, 'letter_intro'))
         self.assertIn('May 9, 2024', self._text(letter, 'letter_closing'))
         self.assertFalse(self._render(self._create_notice(self.reminder, lines, state='cancelled')).xpath(
@@ -419,6 +419,35 @@ class TestLetter(AccountTestInvoicingCommon):
             self.assertEqual(bool(level.send_email), bool(level.mail_template_id), level.name)
             self.assertFalse(level.create_activity and not level.activity_summary, level.name)
             self.assertEqual(level.letter_preview.count('{'), 0)
+
+    #=== HAND-OVER ===#
+
+    def test_file_for_the_collection_agency(self):
+        hand_over = self.env.ref('account_dunning.account_dunning_level_crescendo_hand_over').sudo()
+        invoice = self._create_invoice(500, 40)
+        lines = [self._line(invoice, self.formal)]
+        letter = self._create_notice(
+            self.formal, lines, state='sent', date='2024-04-20', sent_date='2024-04-20', name='DUN/2024/00009')
+        report = self.env['ir.actions.report'].sudo().with_context(force_report_rendering=True)
+        letter.attachment_id = self.env['ir.attachment'].sudo().create({
+            'name': 'letter.pdf', 'raw': report._render_qweb_pdf(REPORT, letter.ids)[0], 'mimetype': 'application/pdf'})
+        notice = self._create_notice(hand_over, lines)
+        action = notice.with_context(force_report_rendering=True).with_user(self.env.user).action_hand_over_file()
+        [attachment] = self.env['ir.attachment'].sudo().search([
+            ('res_model', '=', notice._name), ('res_id', '=', notice.id)])
+        self.assertIn(f'/web/content/{attachment.id}?', action['url'])
+        pages = [page.extract_text() for page in PdfReader(io.BytesIO(attachment.raw)).pages]
+        self.assertIn("Statement for collection", pages[0])
+        self.assertIn("Azure Interior", pages[0])
+        self.assertIn('DUN/2024/00009', pages[0])
+        self.assertIn('500.00', pages[0])
+        self.assertTrue(any("formal notice to pay" in page for page in pages[1:]))
+        self.assertIn(invoice.name, pages[-1])
+
+    def test_only_a_hand_over_has_a_file_for_the_agency(self):
+        notice = self._create_notice(self.formal, [])
+        with self.assertRaisesRegex(UserError, "hands over to collection"):
+            notice.action_hand_over_file()
 
     #=== PDF ===#
 

@@ -1,0 +1,67 @@
+from odoo import fields, models
+from odoo.exceptions import UserError
+from odoo.tools.pdf import merge_pdf
+
+
+class AccountDunningNotice(models.Model):
+    """The file for a collection agency: a statement of the claims, the letters sent, and the invoices, as one PDF."""
+
+    _inherit = 'account.dunning.notice'
+
+    is_hand_over = fields.Boolean(related='level_id.hand_over')
+
+    #=== ACTION METHODS ===#
+
+    def action_hand_over_file(self):
+        """Put the file together as it stands today, keep it on the notice, and download it.
+
+        :return: an action that downloads the PDF
+        :raise AccessError: when the user may not work on the notice
+        :raise UserError: when the notice is no hand-over
+        """
+        self.ensure_one()
+        self.check_access('write')
+        if not self.is_hand_over:
+            raise UserError(self.env._(
+                "Only a notice whose level hands over to collection has a file for the agency."))
+        # Letters and invoices are read as the notice's own evidence, whatever the user's access to attachments.
+        attachment = self.env['ir.attachment'].sudo().create({
+            'name': self.env._("Collection file %s", self.name if self.name != '/' else self.partner_id.name) + '.pdf',
+            'raw': self._get_hand_over_file(),
+            'mimetype': 'application/pdf',
+            'res_model': self._name,
+            'res_id': self.id,
+            'company_id': self.company_id.id,
+        })
+        return {
+            'type': 'ir.actions.act_url',
+            'url': f'/web/content/{attachment.id}?download=true',
+            'target': 'download',
+        }
+
+    #=== BUSINESS METHODS ===#
+
+    def _get_hand_over_file(self):
+        """The whole file (bytes, PDF): statement, letters in the order in which they were sent, invoices by date.
+
+        :raise UserError: when the PDF engine is not there
+        """
+        self.ensure_one()
+        report = self.env['ir.actions.report'].sudo()
+        statement, kind = report._render_qweb_pdf('account_dunning.action_report_dunning_hand_over', self.ids)
+        if kind != 'pdf':
+            return statement  # under test, Odoo renders no PDF unless it is told to
+        letters = (self.earlier_notice_ids + self).sudo().attachment_id
+        invoices = self._get_hand_over_invoices()
+        documents = [statement, *letters.filtered(lambda letter: letter.mimetype == 'application/pdf').mapped('raw')]
+        kept = invoices.filtered('invoice_pdf_report_id')
+        documents += kept.invoice_pdf_report_id.mapped('raw')
+        if missing := invoices - kept:
+            documents.append(report._render_qweb_pdf('account.account_invoices', missing.ids)[0])
+        return merge_pdf(documents)
+
+    def _get_hand_over_invoices(self):
+        """The overdue invoices of the notice that still exist, oldest first."""
+        self.ensure_one()
+        moves = self.line_ids.filtered(lambda line: not line.is_coming_due).move_id.sudo()
+        return moves.filtered(lambda move: move.is_sale_document(include_receipts=True)).sorted('invoice_date')
