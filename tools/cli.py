@@ -42,6 +42,7 @@ def usage():
 
 
 def main(arguments):
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(128 + signal.SIGTERM))  # servers it started end with it
     try:
         return run(arguments) or 0
     except Failure as failure:

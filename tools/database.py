@@ -38,6 +38,8 @@ def cursor(name="postgres"):
     try:
         with connection.cursor() as cr:
             yield cr
+    except psycopg2.Error as error:
+        raise Failure(f"PostgreSQL refuses: {str(error).strip()}") from error
     finally:
         connection.close()
 

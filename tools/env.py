@@ -20,6 +20,7 @@ ADDON = "account_dunning"
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.10", "python3")
 FREE_SPACE = 3_000_000_000  # bytes that a first set-up takes, with room for the databases
+LOG_SIZE = 50_000_000  # bytes; a longer log is begun anew
 
 
 def default_home():
@@ -65,6 +66,9 @@ class Env:
                 folder.mkdir(parents=True, exist_ok=True)
             if os.geteuid() == 0:
                 self.home.chmod(0o755)
+            for log in self.logs.iterdir():
+                if log.stat().st_size > LOG_SIZE:
+                    log.unlink()
             if not os.access(self.home, os.W_OK | os.X_OK):
                 raise PermissionError(f"{self.home} is not writable")
         except OSError as error:
@@ -155,9 +159,9 @@ class Env:
 
     def _pick_python(self):
         """The Python for the venv: the running one when Odoo supports it, else another on the path."""
-        if sys.version_info[:2] <= (3, 13):
+        if sys.version_info[:2] <= (3, 12):
             return sys.executable
-        for name in PYTHONS:
+        for name in PYTHONS:  # on 3.13 only barcodes are missing: another one first, if there is any
             if (found := shutil.which(name)) and subprocess.run(
                 [found, "-c", "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"],
                 stderr=subprocess.DEVNULL,

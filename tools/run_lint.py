@@ -26,8 +26,9 @@ def check(env, cached=True, fix=False):
         command = [str(env.venv / "bin" / "ruff"), "check", "--no-cache", *(["--fix"] if fix else []), str(env.root)]
         failed |= subprocess.run(command, stdin=subprocess.DEVNULL).returncode
     with Step("Lint: pylint-odoo"):
-        command = [str(env.python), "-m", "pylint", "--rcfile", str(env.root / ".pylintrc"), "-j", "2", env.addon.name]
+        command = [str(env.python), "-m", "pylint", "--rcfile", str(env.root / ".pylintrc"), env.addon.name]
         variables = {**os.environ, "PYLINTHOME": str(env.home / "pylint")}
+        variables.pop("PYTHONPATH", None)  # its rules need no look into Odoo, which would take three times as long
         failed |= subprocess.run(command, cwd=env.addons, env=variables, stdin=subprocess.DEVNULL).returncode
     if failed:
         say("Lint has found faults, listed above.")
