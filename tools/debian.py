@@ -96,7 +96,8 @@ def unpack(packages, prefix):
     for package in packages:
         done = subprocess.run(["dpkg-deb", "-x", package, prefix], capture_output=True, text=True)
         if done.returncode:
-            raise Failure(f"{package.name} could not be unpacked ({done.stderr.strip()}): is the disk full?")
+            reason = next((line for line in done.stderr.splitlines() if "No space" in line), done.stderr.strip()[-200:])
+            raise Failure(f"{package.name} could not be unpacked ({reason}): is the disk full?")
     for path in prefix.rglob("*"):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)  # dpkg-deb lets only the owner in
