@@ -19,9 +19,12 @@
         # Record data.
         'data/ir_sequence.xml',
         'data/ir_cron.xml',
+        'data/account_reference_rate_data.xml',
+        'data/account_late_charge_rule_data.xml',  # Depends on the reference rates.
 
         # Reports.
         'report/late_charge_templates.xml',
+        'report/late_charge_reports.xml',
         'report/dunning_pause_templates.xml',
         'report/ir_actions_report_templates.xml',  # Calls the two above.
         'report/ir_actions_report.xml',
@@ -44,6 +47,11 @@
         'views/account_move_views.xml',
         'views/res_partner_views.xml',
         'views/res_config_settings_views.xml',
+
+        # Late charges.
+        'views/account_reference_rate_views.xml',
+        'views/account_late_charge_rule_views.xml',
+        'views/account_late_charge_views.xml',  # Depends on the actions of rules and rates.
 
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',

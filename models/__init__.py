@@ -19,7 +19,14 @@ from . import account_dunning_explanation
 from . import account_dunning_followup
 
 # What a delay costs
+from . import account_reference_rate
+from . import account_late_charge_rule
+from . import account_late_charge_rule_tier
 from . import account_late_charge
+from . import account_dunning_notice_charge
+from . import account_move_late_charge
+from . import res_company_late_charge
+from . import res_partner_late_charge
 
 # Extended models
 from . import account_move

@@ -1,0 +1,392 @@
+from collections import defaultdict
+
+from odoo import fields, models
+from odoo.tools import SQL, format_amount
+
+from .account_late_charge_rule import _sql_rows
+
+
+class AccountDunningNotice(models.Model):
+    """What the charges add to a notice: three hooks that the notice flow calls, and what the letter shows."""
+
+    _inherit = 'account.dunning.notice'
+
+    charge_ids = fields.Many2many(
+        comodel_name='account.late.charge',
+        relation='account_late_charge_notice_rel',
+        column1='notice_id',
+        column2='charge_id',
+        string="Late charges",
+        readonly=True,
+        copy=False,
+        help="Charges that this notice states: new ones, and those of its invoices that earlier letters claimed.",
+    )
+    amount_charges = fields.Monetary(
+        string="Charges",
+        readonly=True,
+        copy=False,
+        help="Late charges that the notice states on top of the amount due, in company currency at the rate of the "
+             "notice's date.",
+    )
+    charge_move_ids = fields.One2many(
+        comodel_name='account.move', string="Charge invoices", compute='_compute_charge_move_ids')
+    charge_warning = fields.Text(compute='_compute_charge_warning')
+
+    #=== COMPUTE METHODS ===#
+
+    def _compute_charge_move_ids(self):
+        for notice in self:
+            notice.charge_move_ids = notice.charge_ids.charge_move_id
+
+    def _compute_charge_warning(self):
+        """Say on a notice that is still to be sent when a reference rate for its date is missing."""
+        for notice in self:
+            notice.charge_warning = False
+            if notice.state in ('sent', 'cancelled') or notice.level_id.charge == 'none':
+                continue
+            rule = self.env['account.late.charge.rule']._find_rules(
+                notice.company_id, notice.partner_id)[notice.partner_id]
+            if warning := rule and rule._get_rate_warning(notice.date):
+                notice.charge_warning = f"{rule.name}: {warning}"
+
+    #=== ACTION METHODS ===#
+
+    def action_view_charges(self):
+        """Open the charges that the notice states."""
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Late charges"),
+            'res_model': 'account.late.charge',
+            'view_mode': 'list,form',
+            'domain': [('notice_ids', 'in', self.ids)],
+            'context': {'search_default_group_move': True},
+        }
+
+    #=== HOOKS OF THE NOTICE FLOW ===#
+
+    def _prepare_charges(self, date):
+        """Compute the late charges that the notices claim, before they are rendered.
+
+        Idempotent and set-based: what an earlier call proposed for these notices is thrown away, and the charges of
+        all of them are computed in one statement. Lines are charged when their own level charges; the part that the
+        notice sets off or that is paused bears nothing (set off: from the date of the customer's oldest open credit).
+
+        :param date date: the last day that bears interest; the date of exchange rates
+        :raise UserError: if a level invoices and the company has no journal or account for it
+        """
+        self._discard_charges()
+        notices = self.filtered(lambda notice: notice.level_id.charge != 'none')
+        if not notices:
+            return
+        notices.filtered(lambda notice: notice.level_id.charge == 'invoice').company_id._check_late_charge_settings()
+        claims = notices._get_charge_claims(date)
+        notices._insert_interest(claims, date)
+        notices._insert_compensation(claims, date)
+        notices._link_charges()
+        notices._update_charges_amount()
+
+    def _confirm_charges(self, date):
+        """The notices have gone out: their charges are claimed, or invoiced. A second call changes nothing.
+
+        :param date date: the date of the charge invoices
+        """
+        self.env['account.late.charge'].flush_model()
+        Charge = self.env['account.late.charge'].sudo()
+        for notice in self:
+            charges = Charge.browse(notice.charge_ids.ids)
+            charges.filtered(lambda charge: charge.state == 'proposed').write({'state': 'claimed'})
+            if notice.level_id.charge == 'invoice':
+                charges.filtered(lambda charge: charge.state == 'claimed')._create_invoices(date)
+
+    def _discard_charges(self):
+        """The notices do not go out: nothing is claimed."""
+        if not self:
+            return
+        self.env.flush_all()
+        self.env.execute_query(SQL(
+            "DELETE FROM account_late_charge WHERE notice_id = ANY(%s) AND state = 'proposed' RETURNING id", self.ids))
+        # what a sent notice stated stays written
+        self.env.execute_query(SQL(
+            """
+            DELETE FROM account_late_charge_notice_rel rel
+                  USING account_dunning_notice notice
+                  WHERE notice.id = rel.notice_id AND notice.id = ANY(%s) AND notice.state <> 'sent'
+              RETURNING rel.charge_id
+            """, self.ids))
+        self.env['account.late.charge'].invalidate_model()
+        self.invalidate_recordset(['charge_ids'])
+        self.filtered(lambda notice: notice.state != 'sent' and notice.amount_charges).amount_charges = 0.0
+
+    #=== BUSINESS METHODS ===#
+
+    def _get_charge_claims(self, date):
+        """Return a claim for every line of the notices that may bear charges, see `_prepare_claims` of the rule.
+
+        :rtype: list[dict]
+        """
+        self.env.flush_all()
+        rows = self.env.execute_query(SQL(
+            """
+            SELECT line.notice_id, line.move_line_id, line.amount_due,
+                   line.amount_set_off, line.amount_blocked,
+                   CASE WHEN line.amount_set_off > 0 THEN (
+                       SELECT MIN(credit.date)
+                         FROM account_move_line credit
+                         JOIN account_account account ON account.id = credit.account_id
+                         JOIN res_partner partner ON partner.id = credit.partner_id
+                        WHERE partner.commercial_partner_id = notice.partner_id
+                          AND credit.company_id = notice.company_id
+                          AND credit.currency_id = line.currency_id
+                          AND account.account_type = 'asset_receivable'
+                          AND credit.parent_state = 'posted'
+                          AND credit.reconciled IS NOT TRUE
+                          AND credit.amount_residual_currency < 0
+                   ) END
+              FROM account_dunning_notice_line line
+              JOIN account_dunning_notice notice ON notice.id = line.notice_id
+              JOIN account_dunning_level level ON level.id = line.level_id
+             WHERE notice.id = ANY(%s)
+               AND level.charge <> 'none'
+               AND line.move_line_id IS NOT NULL
+               AND line.is_coming_due IS NOT TRUE
+          ORDER BY line.notice_id, line.id
+            """, self.ids))
+        notices = {notice.id: notice for notice in self}
+        lines = self.env['account.move.line'].sudo().browse([row[1] for row in rows])
+        rules = {
+            company: self.env['account.late.charge.rule']._find_rules(company, group.partner_id)
+            for company, group in self.grouped('company_id').items()
+        }
+        claims = []
+        for line, (notice_id, _line_id, amount_due, set_off, blocked, credit_date) in zip(lines, rows):
+            notice = notices[notice_id]
+            rule = rules[notice.company_id][notice.partner_id]
+            if not rule:
+                continue
+            claims.append({
+                'notice_id': notice_id,
+                'notice': notice,
+                'line': line,
+                'rule': rule,
+                'date_to': date,
+                'amount_due': float(amount_due or 0.0),
+                # A paused part bears nothing at all; a credit counts from the day it came in. Both in the customer's
+                # favour: which credit pays which bill is only known once they are matched.
+                'reduction': float(set_off or 0.0) + float(blocked or 0.0),
+                'reduction_date': credit_date if set_off and not blocked else line.date,
+            })
+        return self.env['account.late.charge.rule']._prepare_claims(claims)
+
+    def _insert_interest(self, claims, date):
+        """Propose the interest of the claims: one statement for all of them."""
+        query = self.env['account.late.charge.rule']._get_interest_query(claims)
+        if query is None:
+            return
+        self.env.execute_query(SQL(
+            """
+            INSERT INTO account_late_charge (
+                   create_uid, create_date, write_uid, write_date, state, kind, date,
+                   notice_id, company_id, partner_id, rule_id, move_id, move_name, move_line_id, date_maturity,
+                   date_from, date_to, days, base, rate, year_days, amount_exact, amount, currency_id,
+                   legal_basis, source)
+            SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', 'interest', %(date)s,
+                   notice.id, notice.company_id, notice.partner_id, interest.rule_id, line.move_id, move.name, line.id,
+                   COALESCE(line.date_maturity, line.date),
+                   interest.date_from, interest.date_to, interest.days, interest.base, interest.rate, interest.basis,
+                   ROUND(interest.exact, 6), interest.amount, line.currency_id,
+                   text.legal_basis, interest.source
+              FROM (%(interest)s) AS interest
+              JOIN account_dunning_notice notice ON notice.id = interest.notice_id
+              JOIN account_move_line line ON line.id = interest.line_id
+              JOIN account_move move ON move.id = line.move_id
+              JOIN %(texts)s AS text(notice_id, legal_basis) ON text.notice_id = notice.id
+             WHERE interest.line_id IN (
+                   -- nothing is written for a line whose interest does not make one cent yet
+                   SELECT total.line_id FROM (%(interest)s) AS total GROUP BY total.line_id HAVING SUM(total.amount) > 0)
+            RETURNING id
+            """,
+            uid=self.env.uid, date=date, interest=query, texts=self._get_legal_texts(claims),
+        ))
+        self.env['account.late.charge'].invalidate_model()
+
+    def _get_legal_texts(self, claims):
+        """Return rows `(notice id, legal basis in the language of its recipient)` for a query."""
+        texts, rows = {}, {}
+        for claim in claims:
+            notice, rule = claim['notice'], claim['rule']
+            lang = (notice.contact_id or notice.partner_id).lang
+            if (rule, lang) not in texts:
+                texts[rule, lang] = rule.with_context(lang=lang).legal_basis
+            rows[notice.id] = texts[rule, lang]
+        return _sql_rows(list(rows.items()), ('int', 'text'))
+
+    def _insert_compensation(self, claims, date):
+        """Propose the compensation of each invoice of the claims that has never borne one."""
+        amounts = defaultdict(float)
+        first = {}
+        for claim in claims:
+            move = claim['line'].move_id
+            amounts[move] += claim['amount_due']
+            first.setdefault(move, claim)
+        had = {move for (move,) in self.env['account.late.charge'].sudo()._read_group(
+            [('move_id', 'in', [move.id for move in amounts]), ('kind', '=', 'compensation'),
+             ('state', '!=', 'proposed')],
+            ['move_id'])}
+        rows = []
+        for move, amount in amounts.items():
+            claim = first[move]
+            rule, notice = claim['rule'], claim['notice']
+            if move in had or not rule.tier_ids:
+                continue
+            compensation = rule._get_compensation_in_currency(
+                amount, claim['line'].currency_id, notice.company_id, date)
+            if claim['line'].currency_id.compare_amounts(compensation, 0.0) > 0:
+                rows.append((notice.id, rule.id, claim['line'].id, amount, compensation))
+        if not rows:
+            return
+        self.env.execute_query(SQL(
+            """
+            INSERT INTO account_late_charge (
+                   create_uid, create_date, write_uid, write_date, state, kind, date,
+                   notice_id, company_id, partner_id, rule_id, move_id, move_name, move_line_id, date_maturity,
+                   base, amount, currency_id, legal_basis)
+            SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', 'compensation',
+                   %(date)s, notice.id, notice.company_id, notice.partner_id, row.rule_id, line.move_id, move.name,
+                   line.id, COALESCE(line.date_maturity, line.date), row.base, row.amount, line.currency_id,
+                   text.legal_basis
+              FROM %(rows)s AS row(notice_id, rule_id, line_id, base, amount)
+              JOIN account_dunning_notice notice ON notice.id = row.notice_id
+              JOIN account_move_line line ON line.id = row.line_id
+              JOIN account_move move ON move.id = line.move_id
+              JOIN %(texts)s AS text(notice_id, legal_basis) ON text.notice_id = notice.id
+            RETURNING id
+            """,
+            uid=self.env.uid, date=date, texts=self._get_legal_texts(claims),
+            rows=_sql_rows(rows, ('int', 'int', 'int', 'numeric', 'numeric')),
+        ))
+        self.env['account.late.charge'].invalidate_model()
+
+    def _link_charges(self):
+        """State on each notice its own charges, and those that earlier letters claimed for its invoices."""
+        self.env.execute_query(SQL(
+            """
+            INSERT INTO account_late_charge_notice_rel (notice_id, charge_id)
+            SELECT notice_id, id FROM account_late_charge WHERE notice_id = ANY(%(ids)s) AND state = 'proposed'
+             UNION
+            SELECT line.notice_id, charge.id
+              FROM account_dunning_notice_line line
+              JOIN account_late_charge charge ON charge.move_id = line.move_id AND charge.state = 'claimed'
+             WHERE line.notice_id = ANY(%(ids)s) AND line.is_coming_due IS NOT TRUE
+                ON CONFLICT DO NOTHING
+         RETURNING charge_id
+            """, ids=self.ids))
+        self.invalidate_recordset(['charge_ids'])
+        self.env['account.late.charge'].invalidate_model(['notice_ids'])
+
+    def _update_charges_amount(self):
+        """Write the notices' totals, in company currency at the rate of each notice's date."""
+        if not self:
+            return
+        self.env.flush_all()
+        totals = defaultdict(float)
+        Currency = self.env['res.currency']
+        notices = {notice.id: notice for notice in self}
+        for notice_id, currency_id, amount in self.env.execute_query(SQL(
+            """
+            SELECT rel.notice_id, charge.currency_id, SUM(charge.amount)
+              FROM account_late_charge_notice_rel rel
+              JOIN account_late_charge charge ON charge.id = rel.charge_id AND charge.state <> 'waived'
+             WHERE rel.notice_id = ANY(%s)
+          GROUP BY rel.notice_id, charge.currency_id
+            """, self.ids)):
+            notice = notices[notice_id]
+            totals[notice_id] += Currency.browse(currency_id)._convert(
+                float(amount), notice.currency_id, notice.company_id, notice.date)
+        self.env.execute_query(SQL(
+            """
+            UPDATE account_dunning_notice notice
+               SET amount_charges = row.amount
+              FROM %s AS row(id, amount)
+             WHERE notice.id = row.id AND notice.amount_charges IS DISTINCT FROM row.amount
+         RETURNING notice.id
+            """,
+            _sql_rows([(notice.id, totals[notice.id]) for notice in self], ('int', 'numeric')),
+        ))
+        self.invalidate_recordset(['amount_charges'])
+
+    #=== TOOLING: THE LETTER ===#
+
+    def _get_stated_charges(self):
+        """Return the charges that the letter states, in the order of its tables.
+
+        :rtype: account.late.charge
+        """
+        self.ensure_one()
+        charges = self.sudo().charge_ids
+        if self.state != 'sent':
+            charges = charges.filtered(lambda charge: charge.state != 'waived')
+        return charges.sorted()
+
+    def _get_charge_totals(self):
+        """Return the totals of the charges, one for each currency.
+
+        :rtype: list[tuple[res.currency, float]]
+        """
+        return [
+            (currency, currency.round(sum(charges.mapped('amount'))))
+            for currency, charges in self._get_stated_charges().grouped('currency_id').items()
+        ]
+
+    def _get_late_charge_sheets(self):
+        """Return the calculation sheets of the invoices that the notice charges, see `account.move`.
+
+        :rtype: list[dict]
+        """
+        self.ensure_one()
+        charges = self._get_stated_charges()
+        return [
+            move._get_late_charge_sheet(max(group.mapped('date')), group)
+            for move, group in charges.grouped('move_id').items()
+            if move
+        ]
+
+    def _format_charge_totals(self, charges):
+        return ", ".join(
+            format_amount(self.env, sum(group.mapped('amount')), currency)
+            for currency, group in charges.grouped('currency_id').items())
+
+    def _get_charge_announcement(self):
+        """Return what the first, free reminder must announce where the law asks for one (Belgian consumers).
+
+        :return: None, or `rule`, `deadline` (the last free day, by the channel that was chosen for the notice) and `invoices`: (number, compensation, currency) of each
+        :rtype: dict | None
+        """
+        self.ensure_one()
+        rule = self.env['account.late.charge.rule']._find_rules(
+            self.company_id, self.partner_id)[self.partner_id]
+        lines = self.line_ids.filtered(lambda line: not line.is_coming_due and line.move_line_id and line.amount_due)
+        if not rule.free_reminder or not lines:
+            return None
+        reminded = rule._get_first_reminders(lines.move_line_id.ids)
+        date = self.sent_date or self.date
+        lines = lines.filtered(
+            lambda line: reminded.get(line.move_line_id.id, (date, False))[0] >= date)
+        if not lines:
+            return None
+        invoices = []
+        for move, group in lines.grouped('move_id').items():
+            currency = group.currency_id[:1]
+            invoices.append((move.name or group[0].move_name, rule._get_compensation_in_currency(
+                sum(group.mapped('amount_due')), currency, self.company_id, date), currency))
+        first_chargeable_day = rule._get_first_chargeable_day(date, self._is_electronic())
+        return {
+            'rule': rule,
+            'deadline': fields.Date.subtract(first_chargeable_day, days=1),
+            'invoices': invoices,
+        }
+
+    def _is_electronic(self):
+        """Whether the notice went out by e-mail and did not come back: a letter's waiting time begins later."""
+        self.ensure_one()
+        return bool(self.email_to) and not self.is_bounced

@@ -1,0 +1,751 @@
+import math
+from collections import defaultdict
+from datetime import date, timedelta
+
+from dateutil.easter import easter
+
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+from odoo.tools import SQL, float_round, format_date
+
+YEAR_BASES = {'actual_365': 365, 'actual_360': 360}
+ONE_DAY = timedelta(days=1)
+
+
+class AccountLateChargeRule(models.Model):
+    """What a delay costs: a country's statutory terms for companies or for consumers, or agreed terms.
+
+    All interest is computed in one place, `_get_interest_query`, from the actual balance of each day; the notice, the
+    invoice and the calculation sheet show its rows.
+    """
+
+    _name = 'account.late.charge.rule'
+    _description = "Late charge rule"
+    _order = 'sequence, id'
+    _check_company_auto = True
+    _check_company_domain = models.check_company_domain_parent_of
+
+    name = fields.Char(required=True, translate=True)
+    active = fields.Boolean(default=True)
+    sequence = fields.Integer(default=10)
+    company_id = fields.Many2one(
+        comodel_name='res.company',
+        help="Leave empty to share the rule between all companies.",
+    )
+
+    # To whom it applies
+    customer_type = fields.Selection(
+        selection=[('company', "Companies"), ('person', "Consumers")],
+        required=True,
+        default='company',
+        help="A customer is a company or a consumer as their contact says (Company or Person).",
+    )
+    country_id = fields.Many2one(
+        comodel_name='res.country',
+        help="Between companies: the country of the seller, whose law governs the sale unless agreed otherwise. For "
+             "consumers: their own country (Rome I Regulation, articles 4 and 6). Another law by contract: choose the "
+             "rule on the customer.",
+    )
+    country_group_id = fields.Many2one(
+        comodel_name='res.country.group',
+        help="For the countries of the group that have no rule of their own.",
+    )
+    on_charges = fields.Boolean(
+        string="Also on charges",
+        help="Invoices of late charges bear charges themselves when they are overdue. The law hardly ever allows it.",
+    )
+
+    # Interest
+    series = fields.Selection(
+        selection='_selection_series',
+        string="Reference rate",
+        help="The published rate that the interest follows. Empty: the margin alone is the rate; no margin either: no "
+             "interest.",
+    )
+    margin = fields.Float(string="Margin (points)", digits=(9, 4), help="Percentage points added to the reference rate.")
+    rate_validity = fields.Selection(
+        selection=[
+            ('half_year', "1 January and 1 July"),
+            ('year', "1 January"),
+            ('open', "Each new value"),
+        ],
+        string="Rate changes on",
+        required=True,
+        default='half_year',
+        help="When a new value of the reference rate counts. Interest stops where the value of a period is missing.",
+    )
+    rate_frozen = fields.Boolean(
+        string="Rate of the first day",
+        help="The rate of the first day of delay stays for the whole delay (United Kingdom).",
+    )
+    rate_rounding = fields.Float(
+        string="Round rate up to",
+        digits=(9, 4),
+        help="The sum of reference rate and margin is rounded up to a multiple of this many points (Belgium: 0.5). "
+             "0: not rounded.",
+    )
+    floor_rate = fields.Float(string="Lowest rate (%)", digits=(9, 4), help="0: none.")
+    floor_series = fields.Selection(
+        selection='_selection_series',
+        string="Lowest rate follows",
+        help="The rate is at least the factor times this rate (France: three times the legal interest rate).",
+    )
+    floor_factor = fields.Float(string="Factor", digits=(9, 4), default=1.0)
+    cap_rate = fields.Float(string="Highest rate (%)", digits=(9, 4), help="0: none.")
+    day_count = fields.Selection(
+        selection=[
+            ('actual_365', "Actual days / 365"),
+            ('actual_actual', "Actual days / 365, in leap years 366"),
+            ('actual_360', "Actual days / 360"),
+        ],
+        required=True,
+        default='actual_365',
+    )
+    start_delay_days = fields.Integer(
+        string="Interest-free days",
+        help="Days after the due date that bear no interest.",
+    )
+
+    # Free first reminder
+    free_reminder = fields.Boolean(
+        string="Free first reminder",
+        help="Nothing is charged before a first reminder has been sent free of charge and the customer has had the "
+             "waiting days to pay.",
+    )
+    waiting_days = fields.Integer(help="Calendar days that the customer has after the first reminder.")
+    waiting_post_working_days = fields.Integer(
+        string="Count from working day (post)",
+        default=1,
+        help="The waiting days of a letter begin on this working day after the day it was posted.",
+    )
+    waiting_electronic_days = fields.Integer(
+        string="Count from day (e-mail)",
+        default=1,
+        help="The waiting days of an e-mail begin this many days after it was sent.",
+    )
+
+    # Compensation
+    currency_id = fields.Many2one(
+        comodel_name='res.currency',
+        required=True,
+        default=lambda self: self.env.company.currency_id,
+        help="The currency of the amounts below. A bill in another currency is converted at the rate of the day.",
+    )
+    tier_ids = fields.One2many(
+        comodel_name='account.late.charge.rule.tier',
+        inverse_name='rule_id',
+        string="Compensation",
+        copy=True,
+    )
+    compensation_min = fields.Monetary(string="At least", help="0: none.")
+    compensation_max = fields.Monetary(string="At most", help="0: none.")
+
+    # Words
+    legal_basis = fields.Char(
+        required=True,
+        translate=True,
+        help="Printed in the letter and on the calculation sheet.",
+    )
+    source = fields.Char(help="Where the terms of this rule were read.")
+    note = fields.Text(translate=True, help="What is doubtful or must be decided by whoever uses the rule.")
+
+    # The rule explains itself
+    explanation = fields.Text(compute='_compute_explanation')
+    rate_warning = fields.Text(compute='_compute_rate_warning')
+    rate_missing = fields.Boolean(compute='_compute_rate_warning')
+
+    _waiting_positive = models.Constraint(
+        'CHECK (waiting_days >= 0 AND waiting_post_working_days >= 0 AND waiting_electronic_days >= 0'
+        ' AND start_delay_days >= 0)',
+        "Numbers of days can't be negative.",
+    )
+    _rates_positive = models.Constraint(
+        'CHECK (rate_rounding >= 0 AND floor_rate >= 0 AND cap_rate >= 0 AND floor_factor >= 0)',
+        "Rounding step, floor, factor and cap can't be negative.",
+    )
+    _compensation_positive = models.Constraint(
+        'CHECK (compensation_min >= 0 AND compensation_max >= 0)',
+        "The limits of the compensation can't be negative.",
+    )
+
+    #=== DEFAULTS AND SELECTIONS ===#
+
+    @api.model
+    def _selection_series(self):
+        return [(name, name) for name in self.env['account.reference.rate']._get_series()]
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends(
+        'series', 'margin', 'rate_validity', 'rate_frozen', 'rate_rounding', 'floor_rate', 'floor_series',
+        'floor_factor', 'cap_rate', 'day_count', 'start_delay_days', 'free_reminder', 'waiting_days',
+        'compensation_min', 'compensation_max', 'currency_id', 'tier_ids.amount_from', 'tier_ids.amount_fixed',
+        'tier_ids.percentage', 'tier_ids.percentage_from',
+    )
+    def _compute_explanation(self):
+        today = fields.Date.context_today(self)
+        for rule in self:
+            rule.explanation = "\n".join(rule._get_explanation(today))
+
+    @api.depends('series', 'floor_series', 'rate_validity')
+    def _compute_rate_warning(self):
+        today = fields.Date.context_today(self)
+        for rule in self:
+            rule.rate_warning = rule._get_rate_warning(today)
+            rule.rate_missing = bool(rule.rate_warning)
+
+    #=== CONSTRAINT METHODS ===#
+
+    @api.constrains('cap_rate', 'floor_rate')
+    def _check_cap(self):
+        for rule in self:
+            if rule.cap_rate and rule.cap_rate < rule.floor_rate:
+                raise ValidationError(self.env._(
+                    "%(rule)s: the highest rate is below the lowest rate.", rule=rule.name))
+
+    @api.constrains('country_id', 'country_group_id')
+    def _check_country(self):
+        for rule in self:
+            if rule.country_id and rule.country_group_id:
+                raise ValidationError(self.env._(
+                    "%(rule)s: choose a country or a group of countries, not both.", rule=rule.name))
+
+    #=== ACTION METHODS ===#
+
+    def action_view_rates(self):
+        """Open the values of the rule's reference rates."""
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Reference rates"),
+            'res_model': 'account.reference.rate',
+            'view_mode': 'list,form',
+            'domain': [('series', 'in', [name for name in (self.series, self.floor_series) if name])],
+            'context': {'default_series': self.series},
+        }
+
+    #=== BUSINESS METHODS: WHICH RULE ===#
+
+    @api.model
+    def _find_rules(self, company, partners):
+        """Find the rule for each customer: the one agreed with them, else that of the country whose law governs.
+
+        :param res.company company: the seller
+        :param res.partner partners: customers
+        :return: rule by customer; an empty rule where nothing may be charged
+        :rtype: dict[res.partner, account.late.charge.rule]
+        """
+        # as superuser: whoever sends a reminder need not be allowed to read the terms
+        rules = self.sudo().search(self._check_company_domain(company))
+        seller_country = company.sudo().account_fiscal_country_id or company.sudo().country_id
+        found, statutory = {}, {}
+        for partner in partners:
+            customer = partner.sudo().with_company(company).commercial_partner_id
+            if customer.late_charge_rule_id:
+                found[partner] = customer.late_charge_rule_id
+                continue
+            customer_type = 'company' if customer.is_company else 'person'
+            country = seller_country if customer.is_company else (customer.country_id or seller_country)
+            if (customer_type, country) not in statutory:
+                statutory[customer_type, country] = rules._match(customer_type, country)
+            found[partner] = statutory[customer_type, country]
+        return found
+
+    def _match(self, customer_type, country):
+        """Return the first of the rules that fits: that of the country before that of a group before a general one."""
+        fitting = self.filtered(lambda rule: rule.customer_type == customer_type)
+        return (
+            fitting.filtered(lambda rule: country and rule.country_id == country)
+            or fitting.filtered(lambda rule: country and country in rule.country_group_id.country_ids)
+            or fitting.filtered(lambda rule: not rule.country_id and not rule.country_group_id)
+        )[:1]
+
+    #=== BUSINESS METHODS: RATES ===#
+
+    def _get_rate_periods(self):
+        """Return, for each rule, the interest rate of each period for which one is known.
+
+        A period whose reference value is missing or unchecked is absent: no interest is computed for its days, which
+        can still be charged once the value is there. A missing value of the floor only leaves the floor out.
+
+        :return: rule -> `(first day, last day, percent per year, source)`, oldest first, without overlap
+        :rtype: dict[account.late.charge.rule, list[tuple[date, date, float, str]]]
+        """
+        Rate = self.env['account.reference.rate']
+        values = Rate._get_values(
+            {name for rule in self for name in (rule.series, rule.floor_series) if name})
+        result = {}
+        for rule in self:
+            if rule.series:
+                periods = Rate._get_periods(values[rule.series], rule.rate_validity)
+            else:
+                periods = [(date.min, date.max, 0.0, '')]
+            floors = Rate._get_periods(values.get(rule.floor_series, []), rule.rate_validity)
+            result[rule] = [
+                (first, last, *rule._get_rate(value, source, floor, floor_source))
+                for first, last, value, source, floor, floor_source in self._cut_by_floor(periods, floors)
+            ]
+        return result
+
+    @staticmethod
+    def _cut_by_floor(periods, floors):
+        """Cut periods where the floor changes: `(first, last, value, source, floor, floor source)`."""
+        for first, last, value, source in periods:
+            starts = {first, *(
+                day for floor_first, floor_last, *_floor in floors
+                for day in (floor_first, floor_last + ONE_DAY if floor_last < date.max else None)
+                if day and first < day <= last
+            )}
+            starts = sorted(starts)
+            for start, following in zip(starts, [*starts[1:], None]):
+                floor, floor_source = next((
+                    (floor_value, floor_source) for floor_first, floor_last, floor_value, floor_source in floors
+                    if floor_first <= start <= floor_last
+                ), (None, ''))
+                yield start, following - ONE_DAY if following else last, value, source, floor, floor_source
+
+    def _get_rate(self, value, source, floor, floor_source):
+        """Return the rate in percent per year and its source: margin, rounding up, floor, cap, in this order."""
+        self.ensure_one()
+        rate = float_round(value + self.margin, precision_digits=6)
+        if self.rate_rounding:
+            steps = math.ceil(float_round(rate / self.rate_rounding, precision_digits=6))
+            rate = float_round(steps * self.rate_rounding, precision_digits=6)
+        lowest = max(self.floor_rate, 0.0)
+        if floor is not None and floor * self.floor_factor > lowest:
+            lowest = float_round(floor * self.floor_factor, precision_digits=6)
+        if rate < lowest:
+            rate = lowest
+            source = "; ".join(filter(None, [source, floor_source]))
+        if self.cap_rate:
+            rate = min(rate, self.cap_rate)
+        return max(rate, 0.0), source
+
+    def _get_rate_warning(self, day):
+        """Say which value of the reference rate is missing on a day.
+
+        :param date day: normally today
+        :return: one sentence, or an empty string
+        :rtype: str
+        """
+        self.ensure_one()
+        sentences = []
+        Rate = self.env['account.reference.rate']
+        names = [name for name in (self.series, self.floor_series) if name]
+        values = Rate._get_values(names)
+        for name in names:
+            periods = Rate._get_periods(values[name], self.rate_validity)
+            if any(first <= day <= last for first, last, *_rest in periods):
+                continue
+            last_day = max((last for _first, last, *_rest in periods if last < day), default=None)
+            if name == self.floor_series and name != self.series:
+                sentences.append(self.env._(
+                    "The value of %(series)s for today is missing: the lowest rate is not applied.", series=name))
+            elif last_day:
+                sentences.append(self.env._(
+                    "The checked value of %(series)s for today is missing: no interest is charged for days after "
+                    "%(date)s until it is entered and checked.",
+                    series=name, date=format_date(self.env, last_day)))
+            else:
+                sentences.append(self.env._(
+                    "%(series)s has no checked value: no interest is charged.", series=name))
+        return " ".join(sentences)
+
+    def _get_explanation(self, day):
+        """Say in plain sentences what the rule does, with an example.
+
+        :param date day: the day of the example, normally today
+        :rtype: list[str]
+        """
+        self.ensure_one()
+        sentences = []
+        current = [period for period in self._get_rate_periods()[self] if period[0] <= day]
+        if current and (self.series or self.margin):
+            first, last, rate, _source = current[-1]
+            if last < day:
+                sentences.append(self.env._(
+                    "Interest until %(date)s: %(rate)s %% per year.", rate=f"{rate:g}",
+                    date=format_date(self.env, last)))
+            else:
+                sentences.append(self.env._("Interest now: %(rate)s %% per year.", rate=f"{rate:g}"))
+            basis = YEAR_BASES.get(self.day_count, 365)
+            sentences.append(self.env._(
+                "Example: 1,000 for 30 days at this rate costs %(amount)s.",
+                amount=self.currency_id.format(1000 * rate * 30 / basis / 100)))
+        elif not self.series and not self.margin:
+            sentences.append(self.env._("No interest."))
+        if self.free_reminder:
+            sentences.append(self.env._(
+                "Nothing is charged before a first, free reminder and %(days)s days of waiting.",
+                days=self.waiting_days))
+        if self.tier_ids:
+            sentences.append(self.env._("Compensation, once per invoice: %(examples)s.", examples=", ".join(
+                self.env._(
+                    "%(compensation)s on %(amount)s",
+                    compensation=self.currency_id.format(self._get_compensation(amount)),
+                    amount=self.currency_id.format(amount),
+                ) for amount in (100.0, 1000.0, 10000.0))))
+        else:
+            sentences.append(self.env._("No compensation."))
+        return sentences
+
+    #=== BUSINESS METHODS: FREE FIRST REMINDER ===#
+
+    def _get_first_chargeable_day(self, sent_date, electronic):
+        """Return the first day on which something may be charged after the free first reminder.
+
+        Belgium, Code of economic law, article XIX.2: fourteen calendar days, which begin on the third working day
+        after a letter was posted, or on the day after an electronic sending. Working days leave out Saturdays (they
+        are days on which post offices hardly deliver: the later reading favours the customer), Sundays and, for a
+        Belgian rule, the legal holidays.
+
+        :param date sent_date: the day on which the reminder went out
+        :param bool electronic: it went out by e-mail
+        :rtype: date
+        """
+        self.ensure_one()
+        if electronic:
+            start = sent_date + timedelta(days=self.waiting_electronic_days)
+        else:
+            start = sent_date
+            working_days = self.waiting_post_working_days
+            while working_days:
+                start += ONE_DAY
+                if self._is_working_day(start):
+                    working_days -= 1
+        return start + timedelta(days=self.waiting_days)
+
+    def _is_working_day(self, day):
+        return day.weekday() < 5 and not (self.country_id.code == 'BE' and self._is_belgian_holiday(day))
+
+    @staticmethod
+    def _is_belgian_holiday(day):
+        """The ten legal holidays (Act of 4 January 1974, royal decree of 18 April 1974)."""
+        if (day.month, day.day) in {(1, 1), (5, 1), (7, 21), (8, 15), (11, 1), (11, 11), (12, 25)}:
+            return True
+        return (day - easter(day.year)).days in {1, 39, 50}
+
+    #=== BUSINESS METHODS: COMPENSATION ===#
+
+    def _get_compensation(self, amount):
+        """Return the compensation for a debt, rounded to the rule's currency.
+
+        :param float amount: the open debt, in the rule's currency
+        :rtype: float
+        """
+        self.ensure_one()
+        currency = self.currency_id
+        if currency.compare_amounts(amount, 0.0) <= 0:
+            return 0.0
+        tier = self.tier_ids.sorted('amount_from').filtered(
+            lambda tier: currency.compare_amounts(tier.amount_from, amount) <= 0)[-1:]
+        if not tier:
+            return 0.0
+        compensation = tier.amount_fixed + max(amount - tier.percentage_from, 0.0) * tier.percentage / 100
+        compensation = max(compensation, self.compensation_min)
+        if self.compensation_max:
+            compensation = min(compensation, self.compensation_max)
+        return currency.round(compensation)
+
+    def _get_compensation_in_currency(self, amount, currency, company, date):
+        """Return the compensation for a debt in the debt's own currency.
+
+        The debt is converted to the rule's currency to find the tier, the compensation back; both at the rate of the
+        day. Rounded once in each currency.
+
+        :param float amount: the open debt, in `currency`
+        :param date date: the day of the exchange rate
+        :rtype: float
+        """
+        self.ensure_one()
+        compensation = self._get_compensation(currency._convert(amount, self.currency_id, company, date))
+        return self.currency_id._convert(compensation, currency, company, date)
+
+    def _compute_compensation(self, move, date=None):
+        """Return the compensation that may still be claimed for an invoice, in the invoice's currency.
+
+        It is based on what is open on its receivable installments (with a date: on those due before it). 0 if nothing
+        is open, if a compensation has ever been claimed for the invoice, or if the invoice is itself one of charges
+        and the rule does not charge on charges. Directive 2011/7/EU, article 6: a fixed sum for each late payment.
+
+        :param account.move move: one invoice
+        :param date date: the day of the exchange rate and of what is due; today, and everything, when left out
+        :rtype: float
+        """
+        rule = self._for_move(move)
+        if not rule or (move.is_late_charge and not rule.on_charges):
+            return 0.0
+        if move.sudo().late_charge_ids.filtered(
+                lambda charge: charge.kind == 'compensation' and charge.state != 'proposed'):
+            return 0.0
+        lines = move.line_ids.filtered(
+            lambda line: line.account_type == 'asset_receivable' and line.amount_residual_currency > 0
+            and (not date or (line.date_maturity or line.date) < date))
+        return rule._get_compensation_in_currency(
+            sum(lines.mapped('amount_residual_currency')), move.currency_id, move.company_id,
+            date or fields.Date.context_today(self))
+
+    def _for_move(self, move):
+        """The rule itself, or for an empty one that which the invoice's customer falls under."""
+        move.ensure_one()
+        if self:
+            self.ensure_one()
+            return self
+        return self._find_rules(move.company_id, move.commercial_partner_id)[move.commercial_partner_id]
+
+    #=== BUSINESS METHODS: INTEREST ===#
+
+    def _compute_interest(self, line, date_to):
+        """Return the interest on an open line up to a day, for the days that have not been charged yet.
+
+        Simple interest on the balance that was open on each day, in the line's currency: percent per year times
+        balance times days over the days of the year. A payment or credit note lowers the balance on its date; the
+        first day that bears interest is the day after the due date, the last one is `date_to`.
+
+        Rounding: the running total since the first day of delay is rounded to the currency's smallest unit, half up,
+        and each period gets the difference of two rounded totals. So the interest of a period is exactly the sum over
+        any split of it, and nothing is lost or gained by writing often.
+
+        For a rule with a free first reminder, the days before the end of the waiting time bear nothing.
+
+        :param account.move.line line: one installment of an invoice (a receivable line)
+        :param date date_to: the last day that counts
+        :return: amount in the line's currency
+        :rtype: float
+        """
+        line.ensure_one()
+        rows = self._for_move(line.move_id)._get_interest_rows(line, date_to)
+        return line.currency_id.round(sum(row['amount'] for row in rows))
+
+    def _get_interest_rows(self, lines, date_to):
+        """Return the interest of some lines under this rule, period by period (see `_compute_interest`).
+
+        :param account.move.line lines: receivable lines
+        :param date date_to: the last day that counts
+        :return: one dictionary per period of unchanged balance and rate: `line_id date_from date_to days base rate
+            source basis exact amount`; `exact` is not rounded
+        :rtype: list[dict]
+        """
+        if not self or not lines:
+            return []
+        self.ensure_one()
+        claims = self._prepare_claims([
+            {'line': line, 'rule': self, 'date_to': date_to} for line in lines
+        ])
+        query = self._get_interest_query(claims)
+        if query is None:
+            return []
+        self.env.flush_all()
+        columns = ('line_id', 'date_from', 'date_to', 'days', 'base', 'rate', 'source', 'basis', 'exact', 'amount')
+        rows = self.env.execute_query(SQL(
+            "SELECT %s FROM (%s) AS interest ORDER BY line_id, date_from",
+            SQL(", ").join(SQL.identifier(column) for column in columns), query,
+        ))
+        return [
+            dict(zip(columns, row)) | {'base': float(row[4]), 'rate': float(row[5]), 'exact': float(row[8]),
+                                       'amount': float(row[9])}
+            for row in rows
+        ]
+
+    @api.model
+    def _prepare_claims(self, claims):
+        """Complete claims with the days from which interest runs and from which it has not been charged yet.
+
+        :param list[dict] claims: `line` (`account.move.line`), `rule`, `date_to`, and optionally `reduction` with
+            `reduction_date` (amount in the line's currency that lowers the balance from that day on) and anything
+            the caller wants to keep
+        :return: the claims that bear something, with `date_default` (first day of delay), `date_first` (first day
+            that bears interest) and `date_from` (first day not charged yet)
+        :rtype: list[dict]
+        """
+        lines = self.env['account.move.line'].browse([claim['line'].id for claim in claims])
+        charged_until = dict(self.env['account.late.charge'].sudo()._read_group(
+            [('move_line_id', 'in', lines.ids), ('kind', '=', 'interest'), ('state', '!=', 'proposed')],
+            ['move_line_id'], ['date_to:max'],
+        ))
+        reminders = self._get_first_reminders(
+            [claim['line'].id for claim in claims if claim['rule'].free_reminder])
+        prepared = []
+        for claim in claims:
+            line, rule = claim['line'], claim['rule']
+            if line.move_id.is_late_charge and not rule.on_charges:
+                continue
+            date_default = (line.date_maturity or line.date) + ONE_DAY
+            date_first = date_default + timedelta(days=rule.start_delay_days)
+            if rule.free_reminder:
+                reminder = reminders.get(line.id)
+                if not reminder:
+                    continue
+                date_first = max(date_first, rule._get_first_chargeable_day(*reminder))
+            if date_first > claim['date_to']:
+                continue
+            last_charged = charged_until.get(line)
+            prepared.append(claim | {
+                'date_default': date_default,
+                'date_first': date_first,
+                'date_from': max(date_first, last_charged + ONE_DAY) if last_charged else date_first,
+            })
+        return prepared
+
+    @api.model
+    def _get_first_reminders(self, line_ids):
+        """Return when and how the first reminder of each line after its due date went out.
+
+        :param list[int] line_ids: receivable lines
+        :return: line id -> (day of sending, it went out by e-mail)
+        :rtype: dict[int, tuple[date, bool]]
+        """
+        if not line_ids:
+            return {}
+        self.env.flush_all()
+        return {
+            line_id: (sent_date, electronic)
+            for line_id, sent_date, electronic in self.env.execute_query(SQL(
+                """
+                SELECT DISTINCT ON (line.move_line_id) line.move_line_id, notice.sent_date,
+                       notice.email_to IS NOT NULL AND notice.is_bounced IS NOT TRUE
+                  FROM account_dunning_notice_line line
+                  JOIN account_dunning_notice notice ON notice.id = line.notice_id
+                 WHERE line.move_line_id = ANY(%s)
+                   AND notice.state = 'sent'
+                   AND notice.sent_date > line.date_maturity
+                   AND line.is_coming_due IS NOT TRUE
+              ORDER BY line.move_line_id, notice.sent_date, notice.id
+                """,
+                list(line_ids),
+            ))
+        }
+
+    @api.model
+    def _get_interest_query(self, claims):
+        """Return the query that computes interest, or None when there is nothing to compute.
+
+        One statement for any number of lines and rules:
+
+        - `movement`: the amount of each line and what was matched with it, on the later date of the two matched lines
+          (Odoo's `max_date`), in the line's currency: exchange differences have no amount in it and change nothing;
+        - `balance`: the balance of each line from each of these days on;
+        - `segment`: the overlaps of a balance, a rate, a day-count year, and what is charged already or not;
+        - `running`: the exact interest summed since the first day, rounded half up to the currency (after a rounding
+          to ten decimals, so that the way of cutting never decides half a cent).
+
+        :param list[dict] claims: see `_prepare_claims`; every one may have a `notice_id`
+        :return: `notice_id line_id rule_id date_from date_to days base rate source basis exact amount`
+        :rtype: SQL | None
+        """
+        if not claims:
+            return None
+        rules = self.browse({claim['rule'].id for claim in claims})
+        first = min(claim['date_default'] for claim in claims)
+        last = max(claim['date_to'] for claim in claims)
+        rates, years = [], []
+        for rule, periods in rules._get_rate_periods().items():
+            rates += [(rule.id, *period) for period in periods if period[1] >= first and period[0] <= last]
+            years += [(rule.id, *year) for year in rule._get_day_count_years(first, last)]
+        if not rates:
+            return None
+        return SQL(
+            """
+            WITH claim AS MATERIALIZED (
+                SELECT claim.*, line.amount_currency, currency.rounding
+                  FROM %(claims)s AS claim(
+                       notice_id, line_id, rule_id, date_rate, date_first, date_from, date_to, reduction, reduction_date)
+                  JOIN account_move_line line ON line.id = claim.line_id
+                  JOIN res_currency currency ON currency.id = line.currency_id
+                 WHERE line.amount_currency > 0
+            ), rate AS (
+                SELECT * FROM %(rates)s AS rate(rule_id, date_from, date_to, rate, source)
+            ), year AS (
+                SELECT * FROM %(years)s AS year(rule_id, date_from, date_to, basis)
+            ), movement AS (
+                SELECT line_id, '0001-01-01'::date AS date, amount_currency AS amount
+                  FROM claim
+             UNION ALL
+                SELECT claim.line_id, partial.max_date, -partial.debit_amount_currency
+                  FROM claim
+                  JOIN account_partial_reconcile partial ON partial.debit_move_id = claim.line_id
+             UNION ALL
+                SELECT line_id, reduction_date, -reduction
+                  FROM claim
+                 WHERE reduction > 0
+            ), balance AS (
+                SELECT line_id,
+                       date AS date_from,
+                       LEAD(date, 1, '9999-12-31'::date) OVER line AS date_next,
+                       GREATEST(SUM(SUM(amount)) OVER line, 0) AS base
+                  FROM movement
+              GROUP BY line_id, date
+                WINDOW line AS (PARTITION BY line_id ORDER BY date)
+            ), segment AS (
+                SELECT claim.notice_id, claim.line_id, claim.rule_id, claim.rounding, part.charged,
+                       bounds.date_from, bounds.date_to,
+                       bounds.date_to - bounds.date_from + 1 AS days,
+                       balance.base, rate.rate, rate.source, year.basis,
+                       balance.base * rate.rate * (bounds.date_to - bounds.date_from + 1)
+                       / (100 * year.basis) AS exact
+                  FROM claim
+                  JOIN balance ON balance.line_id = claim.line_id AND balance.base > 0
+                  JOIN rate ON rate.rule_id = claim.rule_id AND rate.rate > 0
+                       -- a frozen rate is that of one day, and counts for all days
+                       AND (claim.date_rate IS NULL OR claim.date_rate BETWEEN rate.date_from AND rate.date_to)
+                  JOIN year ON year.rule_id = claim.rule_id
+                  CROSS JOIN LATERAL (VALUES
+                       (TRUE, claim.date_first, claim.date_from - 1),
+                       (FALSE, claim.date_from, claim.date_to)
+                  ) AS part(charged, date_from, date_to)
+                  CROSS JOIN LATERAL (SELECT
+                       GREATEST(part.date_from, balance.date_from, year.date_from,
+                                CASE WHEN claim.date_rate IS NULL THEN rate.date_from END) AS date_from,
+                       LEAST(part.date_to, claim.date_to, balance.date_next - 1, year.date_to,
+                             CASE WHEN claim.date_rate IS NULL THEN rate.date_to END) AS date_to
+                  ) AS bounds
+                 WHERE bounds.date_from <= bounds.date_to
+            ), running AS (
+                SELECT segment.*,
+                       ROUND(ROUND(SUM(exact) OVER (PARTITION BY line_id ORDER BY date_from), 10) / rounding)
+                       * rounding AS total
+                  FROM segment
+            ), share AS (
+                SELECT running.*,
+                       total - COALESCE(LAG(total) OVER (PARTITION BY line_id ORDER BY date_from), 0) AS amount
+                  FROM running
+            )
+            SELECT notice_id, line_id, rule_id, date_from, date_to, days, base, rate, source, basis, exact, amount
+              FROM share
+             WHERE NOT charged
+            """,
+            claims=_sql_rows(
+                [(
+                    claim.get('notice_id'), claim['line'].id, claim['rule'].id,
+                    claim['date_default'] if claim['rule'].rate_frozen else None,
+                    claim['date_first'], claim['date_from'], claim['date_to'],
+                    claim.get('reduction') or 0.0, claim.get('reduction_date'),
+                ) for claim in claims],
+                ('int', 'int', 'int', 'date', 'date', 'date', 'date', 'numeric', 'date'),
+            ),
+            rates=_sql_rows(rates, ('int', 'date', 'date', 'numeric', 'text')),
+            years=_sql_rows(years, ('int', 'date', 'date', 'int')),
+        )
+
+    def _get_day_count_years(self, first, last):
+        """Return the periods in which a year has a number of days for this rule: `(first day, last day, days)`."""
+        self.ensure_one()
+        if basis := YEAR_BASES.get(self.day_count):
+            return [(date.min, date.max, basis)]
+        return [
+            (date(year, 1, 1), date(year, 12, 31), (date(year, 12, 31) - date(year, 1, 1)).days + 1)
+            for year in range(first.year, last.year + 1)
+        ]
+
+
+def _sql_rows(rows, types):
+    """Return `unnest(...)` over rows of plain values: one statement, whatever their number.
+
+    :param list[tuple] rows: not empty
+    :param tuple[str] types: PostgreSQL types of the columns, literals of this file
+    """
+    columns = zip(*rows)
+    return SQL("unnest(%s)", SQL(", ").join(
+        SQL("%s::%s[]", list(column), SQL(column_type))
+        for column, column_type in zip(columns, types)
+    ))
