@@ -1,6 +1,7 @@
 from collections import defaultdict
 
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import SQL, format_amount
 
 from .account_late_charge_rule import _sql_rows
@@ -28,15 +29,15 @@ class AccountDunningNotice(models.Model):
         help="Late charges that the notice states on top of the amount due, in company currency at the rate of the "
              "notice's date.",
     )
-    charge_move_ids = fields.One2many(
-        comodel_name='account.move', string="Charge invoices", compute='_compute_charge_move_ids')
+    level_charges = fields.Boolean(compute='_compute_level_charges')
     charge_warning = fields.Text(compute='_compute_charge_warning')
 
     #=== COMPUTE METHODS ===#
 
-    def _compute_charge_move_ids(self):
+    @api.depends('level_id')
+    def _compute_level_charges(self):
         for notice in self:
-            notice.charge_move_ids = notice.charge_ids.charge_move_id
+            notice.level_charges = notice.level_id.charge != 'none'
 
     def _compute_charge_warning(self):
         """Say on a notice that is still to be sent when a reference rate for its date is missing."""
@@ -62,6 +63,23 @@ class AccountDunningNotice(models.Model):
             'domain': [('notice_ids', 'in', self.ids)],
             'context': {'search_default_group_move': True},
         }
+
+    def action_prepare_charges(self):
+        """Show the charges of a proposal before it goes out; they are computed again at the moment of sending.
+
+        :raise UserError: when none of the notices is a proposal
+        """
+        self.check_access('write')
+        notices = self.filtered(lambda notice: notice.state in ('draft', 'failed') and not notice.is_in_doubt)
+        if not notices:
+            raise UserError(self.env._("Only the charges of a proposal can be computed again."))
+        for company, group in notices.sudo().grouped('company_id').items():
+            group._prepare_charges(company._get_dunning_today())
+
+    def action_waive_charges(self):
+        """Open the window that waives the notice's charges."""
+        self.ensure_one()
+        return self._get_stated_charges().sudo(False).action_waive()
 
     #=== HOOKS OF THE NOTICE FLOW ===#
 
@@ -185,6 +203,12 @@ class AccountDunningNotice(models.Model):
             return
         self.env.execute_query(SQL(
             """
+            WITH interest AS MATERIALIZED (
+                SELECT period.*, SUM(period.amount) OVER (PARTITION BY period.line_id) AS line_amount
+                  FROM (%(interest)s) AS period
+            ), text AS MATERIALIZED (
+                SELECT * FROM %(texts)s AS text(notice_id, legal_basis)
+            )
             INSERT INTO account_late_charge (
                    create_uid, create_date, write_uid, write_date, state, kind, date,
                    notice_id, company_id, partner_id, rule_id, move_id, move_name, move_line_id, date_maturity,
@@ -196,22 +220,25 @@ class AccountDunningNotice(models.Model):
                    interest.date_from, interest.date_to, interest.days, interest.base, interest.rate, interest.basis,
                    ROUND(interest.exact, 6), interest.amount, line.currency_id,
                    text.legal_basis, interest.source
-              FROM (%(interest)s) AS interest
+              FROM interest
+              JOIN text ON text.notice_id = interest.notice_id
               JOIN account_dunning_notice notice ON notice.id = interest.notice_id
               JOIN account_move_line line ON line.id = interest.line_id
               JOIN account_move move ON move.id = line.move_id
-              JOIN %(texts)s AS text(notice_id, legal_basis) ON text.notice_id = notice.id
-             WHERE interest.line_id IN (
-                   -- nothing is written for a line whose interest does not make one cent yet
-                   SELECT total.line_id FROM (%(interest)s) AS total GROUP BY total.line_id HAVING SUM(total.amount) > 0)
+             -- nothing is written for a line whose interest does not make one cent yet
+             WHERE interest.line_amount > 0
             RETURNING id
             """,
-            uid=self.env.uid, date=date, interest=query, texts=self._get_legal_texts(claims),
+            uid=self.env.uid, date=date, interest=query,
+            texts=_sql_rows(list(self._get_legal_texts(claims).items()), ('int', 'text')),
         ))
         self.env['account.late.charge'].invalidate_model()
 
     def _get_legal_texts(self, claims):
-        """Return rows `(notice id, legal basis in the language of its recipient)` for a query."""
+        """Return the legal basis of each notice's charges, in the language of its recipient.
+
+        :rtype: dict[int, str]
+        """
         texts, rows = {}, {}
         for claim in claims:
             notice, rule = claim['notice'], claim['rule']
@@ -219,7 +246,7 @@ class AccountDunningNotice(models.Model):
             if (rule, lang) not in texts:
                 texts[rule, lang] = rule.with_context(lang=lang).legal_basis
             rows[notice.id] = texts[rule, lang]
-        return _sql_rows(list(rows.items()), ('int', 'text'))
+        return rows
 
     def _insert_compensation(self, claims, date):
         """Propose the compensation of each invoice of the claims that has never borne one."""
@@ -233,16 +260,19 @@ class AccountDunningNotice(models.Model):
             [('move_id', 'in', [move.id for move in amounts]), ('kind', '=', 'compensation'),
              ('state', '!=', 'proposed')],
             ['move_id'])}
+        texts = self._get_legal_texts(claims)
         rows = []
         for move, amount in amounts.items():
             claim = first[move]
-            rule, notice = claim['rule'], claim['notice']
+            rule, notice, line = claim['rule'], claim['notice'], claim['line']
             if move in had or not rule.tier_ids:
                 continue
-            compensation = rule._get_compensation_in_currency(
-                amount, claim['line'].currency_id, notice.company_id, date)
-            if claim['line'].currency_id.compare_amounts(compensation, 0.0) > 0:
-                rows.append((notice.id, rule.id, claim['line'].id, amount, compensation))
+            compensation = rule._get_compensation_in_currency(amount, line.currency_id, notice.company_id, date)
+            if line.currency_id.compare_amounts(compensation, 0.0) > 0:
+                rows.append((
+                    notice.id, notice.company_id.id, notice.partner_id.id, rule.id, move.id, move.name, line.id,
+                    line.date_maturity or line.date, amount, compensation, line.currency_id.id, texts[notice.id],
+                ))
         if not rows:
             return
         self.env.execute_query(SQL(
@@ -252,18 +282,13 @@ class AccountDunningNotice(models.Model):
                    notice_id, company_id, partner_id, rule_id, move_id, move_name, move_line_id, date_maturity,
                    base, amount, currency_id, legal_basis)
             SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', 'compensation',
-                   %(date)s, notice.id, notice.company_id, notice.partner_id, row.rule_id, line.move_id, move.name,
-                   line.id, COALESCE(line.date_maturity, line.date), row.base, row.amount, line.currency_id,
-                   text.legal_basis
-              FROM %(rows)s AS row(notice_id, rule_id, line_id, base, amount)
-              JOIN account_dunning_notice notice ON notice.id = row.notice_id
-              JOIN account_move_line line ON line.id = row.line_id
-              JOIN account_move move ON move.id = line.move_id
-              JOIN %(texts)s AS text(notice_id, legal_basis) ON text.notice_id = notice.id
-            RETURNING id
+                   %(date)s, row.*
+              FROM %(rows)s AS row
+         RETURNING id
             """,
-            uid=self.env.uid, date=date, texts=self._get_legal_texts(claims),
-            rows=_sql_rows(rows, ('int', 'int', 'int', 'numeric', 'numeric')),
+            uid=self.env.uid, date=date,
+            rows=_sql_rows(rows, (
+                'int', 'int', 'int', 'int', 'int', 'text', 'int', 'date', 'numeric', 'numeric', 'int', 'text')),
         ))
         self.env['account.late.charge'].invalidate_model()
 

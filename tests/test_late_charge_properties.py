@@ -1,3 +1,4 @@
+import logging
 import time
 from datetime import date, timedelta
 
@@ -8,6 +9,8 @@ from odoo.tests import tagged
 from odoo.tools import SQL
 
 from .common_late_charge import LateChargeCommon
+
+_logger = logging.getLogger(__name__)
 
 DUE = date(2023, 3, 31)
 PAYMENTS = st.lists(
@@ -198,8 +201,12 @@ class TestLateChargeScale(LateChargeCommon):
 
         start = time.perf_counter()
         claims = notices._get_charge_claims(date(2024, 5, 31))
-        notices._insert_interest(claims, date(2024, 5, 31))
+        claim_seconds = time.perf_counter() - start
+        query = self.env['account.late.charge.rule']._get_interest_query(claims)
+        (periods, total), = execute(SQL("SELECT COUNT(*), SUM(amount) FROM (%s) AS interest", query))
         interest_seconds = time.perf_counter() - start
+        self.assertGreater(periods, 60000)
+        self.assertGreater(total, 0)
 
         start = time.perf_counter()
         notices._prepare_charges(date(2024, 5, 31))
@@ -212,5 +219,7 @@ class TestLateChargeScale(LateChargeCommon):
         self.assertEqual(
             Charge.search_count([('notice_id', 'in', notices.ids), ('kind', '=', 'compensation')]), 20000)
         rows = Charge.search_count([('notice_id', 'in', notices.ids)])
-        print(f"\n20,000 lines: interest {interest_seconds:.2f} s, everything {all_seconds:.2f} s, {rows} rows")
+        _logger.info(
+            "20,000 lines: read in %.2f s, with their interest %.2f s; proposed with compensation in %.2f s, %s rows",
+            claim_seconds, interest_seconds, all_seconds, rows)
         self.assertLess(interest_seconds, 3.0)
