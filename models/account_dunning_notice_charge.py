@@ -134,7 +134,7 @@ class AccountDunningNotice(models.Model):
             """, self.ids))
         self.env['account.late.charge'].invalidate_model()
         self.invalidate_recordset(['charge_ids'])
-        self.filtered(lambda notice: notice.state != 'sent' and notice.amount_charges).amount_charges = 0.0
+        self.sudo().filtered(lambda notice: notice.state != 'sent' and notice.amount_charges).amount_charges = 0.0
 
     #=== BUSINESS METHODS ===#
 
