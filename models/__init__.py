@@ -1,4 +1,5 @@
 # Configuration and pauses
+from . import account_dunning_cached
 from . import account_dunning_procedure
 from . import account_dunning_level
 from . import account_dunning_level_letter

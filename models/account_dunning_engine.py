@@ -3,7 +3,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from odoo import api, models
-from odoo.tools import SQL
+from odoo.tools import SQL, ormcache
 
 # Reason codes, in the order in which the rules are asked. A line gets the first one that applies.
 NO_FOLLOWUP = 'no_followup'
@@ -478,11 +478,6 @@ class AccountDunningEngine(models.AbstractModel):
     @api.model
     def _get_transition_table(self, company):
         """The levels as a table: from which level, at how many days overdue, to which level."""
-        rows = self._get_transitions(self._get_procedures(company))
-        if not rows:
-            # a table without rows has no types: one row that matches nothing
-            rows = [(0, 0, 0, 0, 0, 0, 0, 0, 0.0)]
-        columns = zip(*rows, strict=True)
         return SQL(
             """
             SELECT *
@@ -491,8 +486,17 @@ class AccountDunningEngine(models.AbstractModel):
                 AS t (procedure_id, current_level_id, days_from, days_to, level_id, delay_days, rank, wait_days,
                       min_amount)
             """,
-            *(list(column) for column in columns),
+            *self._get_transition_columns(company.id),
         )
+
+    @api.model
+    @ormcache('company_id')
+    def _get_transition_columns(self, company_id):
+        """The rows of the company's transitions, turned into columns. Procedures and levels empty the cache."""
+        company = self.env['res.company'].browse(company_id)
+        rows = self._get_transitions(self._get_procedures(company))
+        # without any procedure, one row that matches nothing
+        return [list(column) for column in zip(*(rows or [(0, 0, 0, 0, 0, 0, 0, 0, 0.0)]), strict=True)]
 
     @api.model
     def _get_procedures(self, company):

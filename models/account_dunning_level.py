@@ -4,6 +4,7 @@ from odoo.tools.misc import formatLang
 
 class AccountDunningLevel(models.Model):
     _name = 'account.dunning.level'
+    _inherit = ['account.dunning.cached']
     _description = "Dunning level"
     _order = 'procedure_id, sequence, id'
     _check_company_auto = True

@@ -252,7 +252,10 @@ class AccountDunningNotice(models.Model):
         if kind == 'pdf':
             contents = {notice.id: documents[notice.id]['stream'].getvalue() for notice in notices}
         else:  # under test, Odoo renders no PDF unless it is told to
-            contents = {notice.id: documents for notice in notices}
+            contents = {
+                notice.id: report._render_qweb_html('account_dunning.action_report_dunning_notice', notice.ids)[0]
+                for notice in notices
+            }
         attachments = self.env['ir.attachment'].sudo().create([
             {
                 'name': f'{notice.with_context(lang=notice._get_letter_lang())._get_letter_print_name()}.{kind}',

@@ -4,7 +4,7 @@ from odoo import api, fields, models
 class AccountDunningProcedure(models.Model):
     _name = 'account.dunning.procedure'
     _description = "Dunning procedure"
-    _inherit = ['mail.thread']
+    _inherit = ['account.dunning.cached', 'mail.thread']
     _order = 'sequence, id'
     _check_company_domain = models.check_company_domain_parent_of
 
