@@ -309,7 +309,7 @@ class TestDelivery(DunningMailCommon):
             notices.sudo().with_context(force_report_rendering=True)._render(fields.Date.to_date('2024-03-10'))
         self.assertEqual(len(runs), 1)
         for notice, amount, foreign in zip(
-                notices.sorted('id'), ('111.11', '222.22'), ('222.22', '111.11'), strict=True):
+                notices.sorted('amount_due'), ('111.11', '222.22'), ('222.22', '111.11'), strict=True):
             text = self._read_pdf(notice.attachment_id.raw)
             self.assertIn(notice.name, text)
             self.assertIn(amount, text)
