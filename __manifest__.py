@@ -15,12 +15,15 @@
         'security/res_groups.xml',
         'security/ir.model.access.csv',
         'security/ir_rules.xml',
+        'security/ir_rules_credit.xml',
 
         # Record data.
         'data/ir_sequence.xml',
         'data/ir_cron.xml',
         'data/account_reference_rate_data.xml',
         'data/account_late_charge_rule_data.xml',  # Depends on the reference rates.
+        'data/ir_cron_credit.xml',
+        'data/mail_activity_type_data.xml',
 
         # Reports.
         'report/late_charge_templates.xml',
@@ -53,10 +56,22 @@
         'views/account_late_charge_rule_views.xml',
         'views/account_late_charge_views.xml',  # Depends on the actions of rules and rates.
 
+        # Credit control.
+        'wizard/sale_order_release_views.xml',
+        'views/account_credit_exposure_views.xml',
+        'views/res_config_settings_credit_views.xml',
+        'views/res_partner_credit_views.xml',
+        'views/sale_order_views.xml',
+        'views/sale_portal_templates.xml',
+
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',
+        'views/account_credit_menus.xml',
     ],
     'assets': {
+        'web.assets_tests': [
+            'account_dunning/static/tests/tours/**/*',
+        ],
         'web.report_assets_common': [
             'account_dunning/static/src/scss/dunning_letter.scss',
         ],

@@ -39,3 +39,11 @@ from . import res_partner
 # Last: hooks into the models above
 from . import account_dunning_followup_events
 from . import base_partner_merge
+
+# Credit control
+from . import account_credit_exposure
+from . import account_move_credit
+from . import payment_transaction
+from . import res_partner_credit
+from . import sale_order
+from . import sale_order_line

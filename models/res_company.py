@@ -24,3 +24,49 @@ class ResCompany(models.Model):
         """
         self.ensure_one()
         return fields.Date.context_today(self.with_context(tz=self.partner_id.tz or self.env.user.tz or 'UTC'))
+
+    #=== CREDIT CONTROL ===#
+
+    credit_policy = fields.Selection(
+        selection=[
+            ('off', "No credit control"),
+            ('warn', "Warn"),
+            ('block', "Block: orders wait for a release"),
+        ],
+        required=True,
+        default='off',
+        help="What happens when an order exceeds the customer's credit limit, or the customer is on credit hold.\n"
+             "A customer may have a policy of their own.",
+    )
+    credit_overdue_days = fields.Integer(
+        string="Old debts after (days)",
+        help="Orders of a customer with debts that are overdue for more than this number of days need a release; "
+             "0: old debts are not looked at.",
+    )
+    credit_overdue_amount = fields.Monetary(
+        string="Old debts above",
+        help="Old debts up to this amount are accepted, in company currency.",
+    )
+    credit_auto_release = fields.Boolean(
+        string="Free held orders when the customer pays",
+        help="An order that waits for a release goes on by itself once payments have brought the customer back within "
+             "the credit limit.",
+    )
+
+    _credit_overdue_days_positive = models.Constraint(
+        'CHECK(credit_overdue_days >= 0)',
+        "The number of days of old debts can't be negative.",
+    )
+    _credit_overdue_amount_positive = models.Constraint(
+        'CHECK(credit_overdue_amount >= 0)',
+        "The amount of old debts can't be negative.",
+    )
+
+    def _get_company_root_delegated_field_names(self):
+        # EXTENDS 'base': a branch and its main company are one creditor
+        return super()._get_company_root_delegated_field_names() + [
+            'credit_policy',
+            'credit_overdue_days',
+            'credit_overdue_amount',
+            'credit_auto_release',
+        ]

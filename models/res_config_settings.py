@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 
 class ResConfigSettings(models.TransientModel):
@@ -10,3 +10,16 @@ class ResConfigSettings(models.TransientModel):
     late_charge_product_id = fields.Many2one(related='company_id.late_charge_product_id', readonly=False)
     late_charge_account_id = fields.Many2one(related='company_id.late_charge_account_id', readonly=False)
     late_charge_post = fields.Boolean(related='company_id.late_charge_post', readonly=False)
+
+    #=== CREDIT CONTROL ===#
+
+    credit_policy = fields.Selection(related='company_id.credit_policy', readonly=False, required=True)
+    credit_overdue_days = fields.Integer(related='company_id.credit_overdue_days', readonly=False)
+    credit_overdue_amount = fields.Monetary(related='company_id.credit_overdue_amount', readonly=False)
+    credit_auto_release = fields.Boolean(related='company_id.credit_auto_release', readonly=False)
+
+    @api.onchange('account_use_credit_limit')
+    def _onchange_account_use_credit_limit(self):
+        # The policy stands in the block of Odoo's credit limit: without that block there is no policy to see.
+        if not self.account_use_credit_limit:
+            self.credit_policy = 'off'

@@ -5,3 +5,8 @@ from . import test_delivery
 from . import test_late_charge_vectors
 from . import test_late_charge_notice
 from . import test_late_charge_properties
+from . import test_credit_exposure
+from . import test_credit_control
+from . import test_credit_race
+from . import test_credit_cost
+from . import test_credit_portal

@@ -1,0 +1,492 @@
+from typing import NamedTuple
+
+from odoo import api, fields, models
+from odoo.tools import SQL, format_list, formatLang
+
+# The columns that the exposure is computed from: they are written to the database before it is read.
+EXPOSURE_SOURCES = {
+    'account.account': ['account_type'],
+    'account.move': ['state', 'move_type', 'payment_state', 'currency_id', 'invoice_currency_rate'],
+    'account.move.line': [
+        'account_id', 'amount_residual', 'balance', 'company_id', 'date', 'date_maturity', 'dunning_level_id',
+        'move_id', 'parent_state', 'partner_id', 'price_total', 'reconciled',
+    ],
+    'account.payment': ['move_id', 'state'],
+    'account.dunning.level': ['credit_hold'],
+    'payment.transaction': ['amount', 'operation', 'payment_id', 'source_transaction_id', 'state'],
+    'product.product': ['product_tmpl_id'],
+    'product.template': ['invoice_policy'],
+    'res.company': ['parent_path'],
+    'res.partner': ['commercial_partner_id'],
+    'sale.order': [
+        'company_id', 'currency_id', 'currency_rate', 'invoice_status', 'partner_id', 'partner_invoice_id', 'state',
+    ],
+    'sale.order.line': [
+        'discount', 'display_type', 'is_downpayment', 'order_id', 'price_total', 'price_unit', 'product_id',
+        'product_uom_qty', 'qty_delivered', 'qty_invoiced',
+    ],
+}
+
+
+class CreditAmounts(NamedTuple):
+    """What one customer owes and is about to owe to one company and its branches, in company currency."""
+
+    receivable: float = 0.0  # posted and open, payments and credit notes set off
+    overdue: float = 0.0  # the part of it that is past its due date, before set-off
+    old_debt: float = 0.0  # past its due date for longer than the company accepts, after set-off
+    draft: float = 0.0  # draft invoices
+    orders: float = 0.0  # confirmed orders, the part not invoiced yet
+    paid_online: float = 0.0  # paid online for any of these, not in the ledger yet
+    level_id: int = False  # a dunning level of an open bill that asks for a credit hold
+
+    @property
+    def total(self):
+        return self.receivable + self.draft + self.orders - self.paid_online
+
+
+class AccountCreditExposure(models.Model):
+    """What a customer owes and is about to owe to a company.
+
+    The amounts are always computed afresh. What is stored is the row itself: every credit check writes it, so that of
+    two orders of one customer that are confirmed at the same moment the second fails to serialise and Odoo tries it
+    again, this time seeing the first. Waiting for a lock would not do: at REPEATABLE READ one keeps the old snapshot.
+    """
+
+    _name = 'account.credit.exposure'
+    _description = "Credit exposure"
+    _rec_name = 'partner_id'
+    _order = 'company_id, partner_id'
+
+    partner_id = fields.Many2one(
+        comodel_name='res.partner', string="Customer", required=True, readonly=True, ondelete='cascade')
+    company_id = fields.Many2one(
+        comodel_name='res.company', required=True, readonly=True, index=True, ondelete='cascade',
+        help="Branches count for their main company: it is one creditor.")
+    currency_id = fields.Many2one(related='company_id.currency_id')
+    check_count = fields.Integer(string="Checks", readonly=True)
+    date_checked = fields.Datetime(string="Last check", readonly=True)
+
+    order_id = fields.Many2one(comodel_name='sale.order', compute='_compute_amounts')
+    amount_receivable = fields.Monetary(
+        string="Open items", compute='_compute_amounts',
+        help="Posted invoices not paid yet, less payments and credit notes not matched yet.")
+    amount_overdue = fields.Monetary(
+        string="of which overdue", compute='_compute_amounts')
+    amount_draft = fields.Monetary(
+        string="Draft invoices", compute='_compute_amounts')
+    amount_orders = fields.Monetary(
+        string="Orders not invoiced", compute='_compute_amounts',
+        help="Confirmed orders, delivered or not, taxes included, for the part that has no invoice yet.")
+    amount_order = fields.Monetary(
+        string="This order", compute='_compute_amounts')
+    amount_paid_online = fields.Monetary(
+        string="Paid online", compute='_compute_amounts',
+        help="Paid or authorized online, not in the ledger yet.")
+    amount_total = fields.Monetary(
+        string="Exposure", compute='_compute_amounts')
+    credit_limit = fields.Monetary(
+        compute='_compute_amounts', help="The limit and the temporary extra, as of today; 0: no limit.")
+    amount_available = fields.Monetary(
+        string="Still available", compute='_compute_amounts')
+
+    _partner_company_unique = models.Constraint(
+        'UNIQUE(partner_id, company_id)',
+        "A customer has one credit exposure per company.",
+    )
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id', 'company_id')
+    @api.depends_context('uid', 'credit_order_id')
+    def _compute_amounts(self):
+        # Salespeople see the sums of a ledger and of orders that they may not read.
+        order = self._get_order_at_hand()
+        date = fields.Date.context_today(self)
+        for company, exposures in self.grouped('company_id').items():
+            terms = exposures.partner_id._get_credit_terms(company, date)
+            amounts = self._get_amounts({company: exposures.partner_id}, date)
+            for exposure in exposures:
+                partner = exposure.partner_id
+                values = amounts[partner.id, company.id]
+                exposure.order_id = order if partner in order._get_credit_customers() else False
+                order_amount, order_paid = (
+                    order._get_credit_order_amounts() if exposure.order_id else (0.0, 0.0))
+                exposure.amount_receivable = values.receivable
+                exposure.amount_overdue = values.overdue
+                exposure.amount_draft = values.draft
+                exposure.amount_orders = values.orders
+                exposure.amount_order = order_amount
+                exposure.amount_paid_online = values.paid_online + order_paid
+                exposure.amount_total = company.currency_id.round(values.total + order_amount - order_paid)
+                exposure.credit_limit = terms[partner].limit
+                exposure.amount_available = (
+                    max(exposure.credit_limit - exposure.amount_total, 0.0) if exposure.credit_limit else 0.0)
+
+    def _get_order_at_hand(self):
+        """The quotation that the breakdown was opened from, if the user may read it; for display only."""
+        order_id = self.env.context.get('credit_order_id')
+        order = self.env['sale.order'].browse(order_id if isinstance(order_id, int) else []).exists()
+        return order._filtered_access('read').sudo()
+
+    #=== ACTION METHODS ===#
+
+    def action_view_open_items(self):
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Open items"),
+            'res_model': 'account.move.line',
+            'view_mode': 'list,form',
+            'domain': [
+                ('partner_id', 'child_of', self.partner_id.id),
+                ('company_id', 'child_of', self.company_id.id),
+                ('account_type', '=', 'asset_receivable'),
+                ('parent_state', '=', 'posted'),
+                ('reconciled', '=', False),
+            ],
+            'context': {'create': False},
+        }
+
+    def action_view_drafts(self):
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Draft invoices"),
+            'res_model': 'account.move',
+            'view_mode': 'list,form',
+            'domain': [
+                ('commercial_partner_id', '=', self.partner_id.id),
+                ('company_id', 'child_of', self.company_id.id),
+                ('move_type', 'in', ('out_invoice', 'out_refund', 'out_receipt')),
+                ('state', '=', 'draft'),
+            ],
+            'context': {'create': False},
+        }
+
+    def action_view_orders(self):
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Orders not invoiced"),
+            'res_model': 'sale.order',
+            'view_mode': 'list,form',
+            'domain': [
+                ('partner_invoice_id.commercial_partner_id', '=', self.partner_id.id),
+                ('company_id', 'child_of', self.company_id.id),
+                ('state', '=', 'sale'),
+                ('invoice_status', 'not in', ('invoiced', 'upselling')),
+            ],
+            'context': {'create': False},
+        }
+
+    #=== BUSINESS METHODS ===#
+
+    @api.model
+    def _open(self, partner, company, order=None):
+        """Show what the exposure is made of.
+
+        :param res.partner partner: any contact of the customer
+        :param res.company company: the company, or one of its branches
+        :param sale.order order: the quotation at hand, whose amount comes on top
+        :return: an action
+        :rtype: dict
+        """
+        partner, root = partner.commercial_partner_id, company.root_id
+        domain = [('partner_id', '=', partner.id), ('company_id', '=', root.id)]
+        exposure = self.sudo().search(domain) or self.sudo().create({'partner_id': partner.id, 'company_id': root.id})
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Credit exposure"),
+            'res_model': self._name,
+            'res_id': exposure.id,
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'credit_order_id': order.id if order else False},
+        }
+
+    @api.model
+    def _get_amounts(self, customers, date, lock=False):
+        """What customers owe and are about to owe, in one query however many they are.
+
+        :param dict customers: the customers (`res.partner`, commercial entities) of each root company
+        :param date date: "today": what is overdue on that day
+        :param bool lock: write the customers' rows, so that no other transaction can check the same customers now
+        :return: the amounts, in company currency, by id of customer and id of root company
+        :rtype: dict[tuple[int, int], CreditAmounts]
+        """
+        targets = [
+            (partner.id, company.id, company.currency_id.decimal_places, self._get_old_debt_date(company, date))
+            for company, partners in customers.items()
+            for partner in partners
+        ]
+        amounts = {(partner_id, company_id): CreditAmounts() for partner_id, company_id, _digits, _date in targets}
+        if not targets:
+            return amounts
+        for model, fnames in EXPOSURE_SOURCES.items():
+            self.env[model].flush_model(fnames)
+        for row in self.env.execute_query(self._get_amounts_query(targets, date, lock)):
+            partner_id, company_id, receivable, overdue, old_debt, level_id, draft, orders, paid_online = row
+            company = self.env['res.company'].browse(company_id)
+            amounts[partner_id, company_id] = CreditAmounts(
+                *map(company.currency_id.round, (receivable, overdue, old_debt, draft, orders, paid_online)),
+                level_id or False,
+            )
+        return amounts
+
+    @api.model
+    def _explain(self, company, partner, terms, owed, total, with_document=True):
+        """Why a document of the customer needs a look.
+
+        :param res.company company: the company of the document
+        :param res.partner partner: the customer, a commercial entity
+        :param CreditTerms terms: what is agreed with them
+        :param CreditAmounts owed: what they owe, without the document
+        :param float total: what they owe, with the document, in company currency
+        :param bool with_document: the document adds to what they owe
+        :return: a sentence for internal users per reason: limit, hold, level, overdue
+        :rtype: dict[str, str]
+        """
+        currency = company.currency_id
+        reasons = {}
+        # Without a policy, Odoo's own setting still asks for its banner about the limit; a customer's "off" does not.
+        without_policy = terms.policy == 'off'
+        if without_policy and (terms.own_policy or not company.account_use_credit_limit):
+            return reasons
+        if terms.limit and currency.compare_amounts(total, terms.limit) > 0:
+            reasons['limit'] = self._explain_limit(company, partner, terms.limit, total, owed, with_document)
+        if without_policy:
+            return reasons
+        if terms.hold:
+            reasons['hold'] = (
+                self.env._("%(customer)s is on credit hold: %(reason)s",
+                           customer=partner.name, reason=terms.hold_reason)
+                if terms.hold_reason else self.env._("%(customer)s is on credit hold.", customer=partner.name))
+        if owed.level_id:
+            reasons['level'] = self.env._(
+                "%(customer)s is on credit hold: an unpaid invoice has reached the reminder level “%(level)s”.",
+                customer=partner.name, level=self.env['account.dunning.level'].sudo().browse(owed.level_id).name)
+        root = company.root_id
+        if root.credit_overdue_days and currency.compare_amounts(owed.old_debt, root.credit_overdue_amount) > 0:
+            reasons['overdue'] = self.env._(
+                "%(customer)s owes %(amount)s that is overdue for more than %(days)s days.",
+                customer=partner.name, amount=formatLang(self.env, owed.old_debt, currency_obj=currency),
+                days=root.credit_overdue_days)
+        return reasons
+
+    @api.model
+    def _explain_limit(self, company, partner, limit, total, owed, with_document):
+        """Odoo's own words, and what is counted."""
+        currency = company.currency_id
+        message = self.env._(
+            "%(partner_name)s has reached its credit limit of: %(credit_limit)s",
+            partner_name=partner.name, credit_limit=formatLang(self.env, limit, currency_obj=currency))
+        counted = [
+            part for part, is_counted in (
+                (self.env._("draft invoices"), owed.draft > 0),
+                (self.env._("sales orders"), owed.orders > 0),
+                (self.env._("this document"), with_document),
+            ) if is_counted
+        ]
+        amount = formatLang(self.env, total, currency_obj=currency)
+        if counted:
+            return message + '\n' + self.env._(
+                "Total amount due (including %(parts)s): %(total_credit)s",
+                parts=format_list(self.env, counted), total_credit=amount)
+        return message + '\n' + self.env._("Total amount due: %(total_credit)s", total_credit=amount)
+
+    @api.model
+    def _get_old_debt_date(self, company, date):
+        """Debts due before that day are old debts; none: the company does not look at them."""
+        days = company.sudo().credit_overdue_days
+        return fields.Date.subtract(date, days=days) if days > 0 else None
+
+    @api.model
+    def _get_lock_query(self):
+        """Write the row of each target; REPEATABLE READ refuses it when another transaction wrote it meanwhile."""
+        return SQL("""
+            INSERT INTO account_credit_exposure AS exposure
+                        (partner_id, company_id, check_count, date_checked, create_uid, create_date)
+                 SELECT partner_id, company_id, 1, NOW() AT TIME ZONE 'UTC', %(uid)s, NOW() AT TIME ZONE 'UTC'
+                   FROM target
+                  ORDER BY partner_id, company_id  -- always in one order: no deadlock between two batches
+            ON CONFLICT (partner_id, company_id)
+          DO UPDATE SET check_count = exposure.check_count + 1, date_checked = NOW() AT TIME ZONE 'UTC'
+              RETURNING id
+            """,
+            uid=self.env.uid,
+        )
+
+    @api.model
+    def _get_amounts_query(self, targets, date, lock):
+        """The query behind `_get_amounts()`.
+
+        Nothing counts twice on its way order -> draft invoice -> posted invoice -> paid:
+
+        - an order counts for what has no invoice yet, drafts included, at the order's own rate;
+        - a down payment invoice lowers its order by what it invoices, until the final invoice takes it back;
+        - a draft credit note of an order counts, because the order rises by as much; any other one does not: it frees
+          nothing before it is posted;
+        - an online payment counts until it is in the ledger or matched by the bank.
+        """
+        # What is paid online and has reached neither the ledger nor the bank. A transaction whose captures are
+        # transactions of their own counts through these.
+        pending_payment = SQL("""
+                tx.state IN ('authorized', 'done')
+            AND tx.operation != 'validation'
+            AND (payment.id IS NULL OR payment.move_id IS NULL AND payment.state IN ('draft', 'in_process'))
+            AND NOT EXISTS (SELECT FROM payment_transaction child
+                             WHERE child.source_transaction_id = tx.id
+                               AND child.operation != 'refund'
+                               AND child.state IN ('authorized', 'done'))
+        """)
+        return SQL("""
+            WITH target AS (
+                SELECT *
+                  FROM unnest(%(partner_ids)s::int[], %(company_ids)s::int[], %(digits)s::int[], %(old_dates)s::date[])
+                    AS target (partner_id, company_id, digits, old_date)
+            ), locked AS (
+                %(lock)s
+            ), contact AS (
+                -- the customer and its contacts
+                SELECT target.*, partner.id AS contact_id
+                  FROM target
+                  JOIN res_partner partner ON partner.commercial_partner_id = target.partner_id
+            ), branch AS (
+                SELECT id AS branch_id, SPLIT_PART(parent_path, '/', 1)::int AS company_id
+                  FROM res_company
+            ), open_line AS MATERIALIZED (
+                SELECT contact.partner_id, contact.company_id, contact.old_date,
+                       line.move_id, line.parent_state, line.amount_residual, line.balance, line.dunning_level_id,
+                       COALESCE(line.date_maturity, line.date) AS date_due
+                  FROM contact
+                  JOIN account_move_line line ON line.partner_id = contact.contact_id
+                  JOIN branch ON branch.branch_id = line.company_id AND branch.company_id = contact.company_id
+                 WHERE line.reconciled IS NOT TRUE
+                   AND line.parent_state IN ('draft', 'posted')
+                   AND line.account_id IN (SELECT id FROM account_account WHERE account_type = 'asset_receivable')
+            ), ledger AS (
+                SELECT line.partner_id, line.company_id,
+                       SUM(line.amount_residual) AS receivable,
+                       SUM(line.amount_residual) FILTER (
+                           WHERE line.amount_residual > 0 AND line.date_due < %(date)s) AS overdue,
+                       SUM(line.amount_residual) FILTER (
+                           WHERE line.amount_residual < 0 OR line.date_due < line.old_date) AS old_debt,
+                       MIN(level.id) FILTER (WHERE line.amount_residual > 0) AS level_id
+                  FROM open_line line
+             LEFT JOIN account_dunning_level level ON level.id = line.dunning_level_id AND level.credit_hold
+                 WHERE line.parent_state = 'posted'
+              GROUP BY line.partner_id, line.company_id
+            ), draft AS (
+                SELECT line.partner_id, line.company_id, SUM(line.balance) AS draft
+                  FROM open_line line
+                  JOIN account_move move ON move.id = line.move_id
+                 WHERE line.parent_state = 'draft'
+                   AND (move.move_type IN ('out_invoice', 'out_receipt')
+                        OR move.move_type = 'out_refund'
+                        AND EXISTS (SELECT FROM account_move_line refund_line
+                                      JOIN sale_order_line_invoice_rel rel ON rel.invoice_line_id = refund_line.id
+                                     WHERE refund_line.move_id = move.id))
+              GROUP BY line.partner_id, line.company_id
+            ), sale AS (
+                SELECT contact.partner_id, contact.company_id, contact.digits,
+                       sale.id, sale.currency_id, sale.invoice_status,
+                       COALESCE(NULLIF(sale.currency_rate, 0), 1) AS rate
+                  FROM contact
+                  JOIN sale_order sale ON sale.partner_invoice_id = contact.contact_id
+                  JOIN branch ON branch.branch_id = sale.company_id AND branch.company_id = contact.company_id
+                 WHERE sale.state = 'sale'
+            ), sale_line AS (
+                SELECT line.id, line.order_id, line.product_uom_qty, line.is_downpayment,
+                       CASE
+                           WHEN line.is_downpayment AND line.product_uom_qty = 0 THEN 0
+                           -- ordered, or more than that was delivered
+                           WHEN line.product_uom_qty >= 0 THEN GREATEST(
+                               CASE WHEN line.qty_delivered > line.product_uom_qty AND (
+                                        SELECT template.invoice_policy
+                                          FROM product_product product
+                                          JOIN product_template template ON template.id = product.product_tmpl_id
+                                         WHERE product.id = line.product_id) = 'delivery'
+                                    THEN line.qty_delivered
+                                    ELSE line.product_uom_qty
+                               END - line.qty_invoiced, 0)
+                           ELSE LEAST(line.product_uom_qty - line.qty_invoiced, 0)
+                       END * COALESCE(
+                           line.price_total / NULLIF(line.product_uom_qty, 0),
+                           line.price_unit * (1 - COALESCE(line.discount, 0) / 100)
+                       ) AS amount
+                  FROM sale_order_line line
+                 WHERE line.display_type IS NULL
+                   AND line.order_id IN (SELECT id FROM sale WHERE invoice_status NOT IN ('invoiced', 'upselling'))
+            ), downpayment AS (
+                -- in the order's currency; given back by the final invoice
+                SELECT line.order_id,
+                       SUM(CASE WHEN move.move_type = 'out_refund' THEN -1 ELSE 1 END * invoiced.price_total
+                           * CASE WHEN move.currency_id = sale.currency_id THEN 1
+                                  ELSE sale.rate / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1) END) AS amount
+                  FROM sale_line line
+                  JOIN sale ON sale.id = line.order_id
+                  JOIN sale_order_line_invoice_rel rel ON rel.order_line_id = line.id
+                  JOIN account_move_line invoiced ON invoiced.id = rel.invoice_line_id
+                  JOIN account_move move ON move.id = invoiced.move_id
+                 WHERE line.is_downpayment
+                   AND line.product_uom_qty = 0
+                   AND (move.state != 'cancel' OR move.payment_state = 'invoicing_legacy')
+              GROUP BY line.order_id
+            ), sale_open AS (
+                SELECT order_id, SUM(amount) AS amount FROM sale_line GROUP BY order_id
+            ), orders AS (
+                SELECT sale.partner_id, sale.company_id,
+                       SUM(ROUND(
+                           CASE WHEN downpayment.amount IS NULL THEN sale_open.amount
+                                ELSE GREATEST(sale_open.amount - downpayment.amount, 0) END / sale.rate,
+                           sale.digits)) AS orders
+                  FROM sale
+                  JOIN sale_open ON sale_open.order_id = sale.id
+             LEFT JOIN downpayment ON downpayment.order_id = sale.id
+              GROUP BY sale.partner_id, sale.company_id
+            ), transaction AS (
+                SELECT sale.partner_id, sale.company_id, tx.id, tx.amount / sale.rate AS amount
+                  FROM sale
+                  JOIN sale_order_transaction_rel rel ON rel.sale_order_id = sale.id
+                  JOIN payment_transaction tx ON tx.id = rel.transaction_id
+             LEFT JOIN account_payment payment ON payment.id = tx.payment_id
+                 WHERE %(pending_payment)s
+                 UNION ALL
+                SELECT line.partner_id, line.company_id, tx.id,
+                       tx.amount / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1)
+                  FROM open_line line
+                  JOIN account_move move ON move.id = line.move_id
+                  JOIN account_invoice_transaction_rel rel ON rel.invoice_id = line.move_id
+                  JOIN payment_transaction tx ON tx.id = rel.transaction_id
+             LEFT JOIN account_payment payment ON payment.id = tx.payment_id
+                 WHERE %(pending_payment)s
+            ), paid AS (
+                -- one transaction may be linked to its order, its invoice, and several of each
+                SELECT once.partner_id, once.company_id, SUM(ROUND(once.amount, target.digits)) AS paid_online
+                  FROM (SELECT DISTINCT ON (partner_id, company_id, id) * FROM transaction
+                         ORDER BY partner_id, company_id, id, amount DESC) AS once
+                  JOIN target USING (partner_id, company_id)
+              GROUP BY once.partner_id, once.company_id
+            )
+            SELECT target.partner_id, target.company_id,
+                   COALESCE(ledger.receivable, 0),
+                   COALESCE(ledger.overdue, 0),
+                   CASE WHEN target.old_date IS NULL THEN 0 ELSE GREATEST(ledger.old_debt, 0) END,
+                   ledger.level_id,
+                   COALESCE(draft.draft, 0),
+                   COALESCE(orders.orders, 0),
+                   COALESCE(paid.paid_online, 0)
+              FROM target
+         LEFT JOIN ledger USING (partner_id, company_id)
+         LEFT JOIN draft USING (partner_id, company_id)
+         LEFT JOIN orders USING (partner_id, company_id)
+         LEFT JOIN paid USING (partner_id, company_id)
+            """,
+            partner_ids=[target[0] for target in targets],
+            company_ids=[target[1] for target in targets],
+            digits=[target[2] for target in targets],
+            old_dates=[target[3] for target in targets],
+            date=date,
+            lock=self._get_lock_query() if lock else SQL("SELECT"),
+            pending_payment=pending_payment,
+        )

@@ -1,0 +1,157 @@
+from typing import NamedTuple
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+
+CREDIT_READERS = ','.join((
+    'account.group_account_invoice',
+    'account.group_account_readonly',
+    'sales_team.group_sale_salesman',
+    'account_dunning.group_credit_manager',
+))
+CREDIT_TERMS = frozenset({
+    'credit_limit', 'use_partner_credit_limit', 'credit_limit_extra', 'credit_limit_extra_until',
+    'credit_policy', 'credit_hold', 'credit_hold_reason',
+})
+
+
+class CreditTerms(NamedTuple):
+    """What a company has agreed with a customer, as of a day."""
+
+    policy: str  # off, warn, block
+    own_policy: str  # the customer's own, if they have one
+    limit: float  # in company currency, temporary extra included; 0: no limit
+    hold: bool
+    hold_reason: str
+
+
+class ResPartner(models.Model):
+    _inherit = 'res.partner'
+
+    # Read on the commercial entity, in the company of the order (a branch: also in its main company).
+    # Everyone who sells may see them, see `_check_credit_control_rights()` for who may change them.
+
+    credit_policy = fields.Selection(
+        selection=[
+            ('off', "No credit control"),
+            ('warn', "Warn"),
+            ('block', "Block: orders wait for a release"),
+        ],
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+        help="Empty: the company's policy.",
+    )
+    credit_hold = fields.Boolean(
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+        help="New orders of the customer wait for a release by a credit manager.",
+    )
+    credit_hold_reason = fields.Char(
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+    )
+    credit_limit_extra = fields.Float(
+        string="Temporary extra",
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+        help="On top of the credit limit, in company currency, until its end date.",
+    )
+    credit_limit_extra_until = fields.Date(
+        string="Extra until",
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+        help="The last day of the temporary extra; without an end date the extra does not count.",
+    )
+    credit_exposure = fields.Monetary(
+        compute='_compute_credit_exposure',
+        compute_sudo=True,
+        groups=CREDIT_READERS,
+        help="What the customer owes and is about to owe: open items, draft invoices and confirmed orders not invoiced "
+             "yet, with taxes, of all contacts and branches, in company currency.",
+    )
+
+    @api.depends_context('company')
+    def _compute_credit_exposure(self):
+        root = self.env.company.root_id
+        customers = self.commercial_partner_id._origin
+        amounts = self.env['account.credit.exposure']._get_amounts(
+            {root: customers}, fields.Date.context_today(self))
+        for partner in self:
+            key = (partner.commercial_partner_id._origin.id, root.id)
+            partner.credit_exposure = amounts[key].total if key in amounts else 0.0
+
+    @api.depends_context('company')
+    def _compute_show_credit_limit(self):
+        # EXTENDS 'account': a company with a credit policy has limits, too
+        result = super()._compute_show_credit_limit()
+        if self.env.company.root_id.sudo().credit_policy != 'off':
+            self.show_credit_limit = True
+        return result
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        # A default sent in the context counts as a value.
+        self._check_credit_control_rights([
+            *vals_list, [key.removeprefix('default_') for key in self.env.context if key.startswith('default_')],
+        ])
+        return super().create(vals_list)
+
+    def write(self, vals):
+        self._check_credit_control_rights([vals])
+        return super().write(vals)
+
+    def _check_credit_control_rights(self, fname_lists):
+        """Limits and holds are changed by credit managers and by administrators of accounting.
+
+        :param list fname_lists: collections of field names
+        :raise AccessError: when another user changes one of them
+        """
+        if self.env.su or not any(CREDIT_TERMS.intersection(fnames) for fnames in fname_lists):
+            return
+        user = self.env.user
+        if not (user.has_group('account_dunning.group_credit_manager')
+                or user.has_group('account.group_account_manager')):
+            raise AccessError(self.env._(
+                "Only a credit manager or an accounting administrator can change the credit limit, policy or hold of a "
+                "customer."))
+
+    def _get_credit_terms(self, company, date):
+        """What the company has agreed with customers.
+
+        :param res.company company: the company that sells, may be a branch
+        :param datetime.date date: the temporary extra counts until its end date
+        :return: the terms of each customer (`self`: commercial entities); the limit is in company currency
+        :rtype: dict[res.partner, CreditTerms]
+        """
+        # A branch and its main company are one creditor: a limit or hold of either counts in the branch.
+        chain = [self.sudo().with_company(branch) for branch in reversed(company.sudo().parent_ids)]
+        company_policy = company.sudo().credit_policy
+        terms = {}
+        for partner, *views in zip(self, *chain, strict=True):
+            limit_view = next((view for view in views if view.credit_limit), views[0])
+            extra_view = next((view for view in views if view.credit_limit_extra), views[0])
+            hold_view = next((view for view in views if view.credit_hold), None)
+            limit = limit_view.credit_limit
+            extra_until = extra_view.credit_limit_extra_until
+            if limit > 0 and extra_until and extra_until >= date:
+                limit += extra_view.credit_limit_extra
+            own_policy = next((view.credit_policy for view in views if view.credit_policy), '')
+            terms[partner] = CreditTerms(
+                policy=own_policy or company_policy,
+                own_policy=own_policy,
+                limit=max(limit, 0.0),
+                hold=bool(hold_view),
+                hold_reason=hold_view.credit_hold_reason or '' if hold_view else '',
+            )
+        return terms
+
+    def action_view_credit_exposure(self):
+        """Show what the exposure of the customer is made of."""
+        self.ensure_one()
+        self.check_access('read')
+        return self.env['account.credit.exposure']._open(self, self.env.company)

@@ -1,0 +1,768 @@
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError
+from odoo.tools import formatLang
+
+# Written by the methods below and by nothing else, whoever asks.
+CREDIT_FIELDS = frozenset({
+    'credit_state', 'credit_hold_date', 'credit_hold_user_id', 'credit_decision_note', 'credit_release_amount',
+    'credit_release_currency_id', 'credit_release_partner_id',
+})
+# Computed from other fields: a value that is written by hand does not stay, or else it would hide what is owed.
+ORDER_FIGURES = ('amount_untaxed', 'amount_tax', 'amount_total', 'currency_rate', 'invoice_status')
+# What may change how much a confirmed order is worth, or whose debt it is.
+ORDER_WORTH_FIELDS = frozenset({
+    'order_line', 'partner_id', 'partner_invoice_id', 'company_id', 'currency_id', 'pricelist_id', 'date_order',
+    'payment_term_id', 'state', *ORDER_FIGURES,
+})
+# Keys of `cr.cache`: no context key can be taken for them.
+CHECKED_ORDERS = 'account_dunning.checked_orders'
+WATCHED_ORDERS = 'account_dunning.watched_orders'
+
+
+class CreditDecision(NamedTuple):
+    """Whether an order may be confirmed, and why not."""
+
+    state: str  # the credit state that the order has, or gets when it is confirmed
+    reasons: tuple = ()  # limit, hold, level, overdue, rejected
+    message: str = ''  # the reasons in words, for internal users
+    exposure: float = 0.0  # with this order, in company currency
+    limit: float = 0.0  # in company currency, 0: no limit
+
+    @property
+    def needs_release(self):
+        return self.state in ('hold', 'rejected')
+
+
+class SaleOrder(models.Model):
+    _inherit = 'sale.order'
+
+    credit_state = fields.Selection(
+        selection=[
+            ('none', "Not checked"),
+            ('ok', "Within limits"),
+            ('warning', "Warning"),
+            ('hold', "Waiting for release"),
+            ('released', "Released"),
+            ('rejected', "Rejected"),
+        ],
+        string="Credit",
+        required=True,
+        readonly=True,
+        copy=False,
+        default='none',
+        groups='base.group_user',
+    )
+    credit_exposure = fields.Monetary(
+        compute='_compute_credit_exposure',
+        currency_field='credit_currency_id',
+        groups='base.group_user',
+        help="What the customer owes and is about to owe, with this order, in company currency.",
+    )
+    credit_limit = fields.Monetary(
+        compute='_compute_credit_exposure',
+        currency_field='credit_currency_id',
+        groups='base.group_user',
+        help="The customer's limit as of today, in company currency; 0: no limit.",
+    )
+    credit_excess = fields.Monetary(
+        string="Over the limit",
+        compute='_compute_credit_exposure',
+        currency_field='credit_currency_id',
+        groups='base.group_user',
+    )
+    credit_needs_release = fields.Boolean(
+        compute='_compute_credit_exposure',
+        groups='base.group_user',
+    )
+    credit_reason = fields.Text(
+        string="Why it waits",
+        compute='_compute_credit_exposure',
+        groups='base.group_user',
+    )
+    credit_currency_id = fields.Many2one(
+        related='company_id.currency_id', string="Company currency", groups='base.group_user')
+    credit_hold_date = fields.Datetime(
+        string="Waiting since", readonly=True, copy=False, groups='base.group_user')
+    credit_hold_days = fields.Integer(
+        string="Days waiting", compute='_compute_credit_hold_days', groups='base.group_user')
+    credit_hold_user_id = fields.Many2one(
+        comodel_name='res.users', string="Release requested by", readonly=True, copy=False, groups='base.group_user')
+    credit_decision_note = fields.Char(
+        string="Reason of the decision", readonly=True, copy=False, groups='base.group_user')
+    # What a release covers: this order, of this customer, up to this amount.
+    credit_release_amount = fields.Monetary(
+        string="Released amount", readonly=True, copy=False, currency_field='credit_release_currency_id',
+        groups='base.group_user')
+    credit_release_currency_id = fields.Many2one(
+        comodel_name='res.currency', readonly=True, copy=False, groups='base.group_user')
+    credit_release_partner_id = fields.Many2one(
+        comodel_name='res.partner', readonly=True, copy=False, groups='base.group_user')
+
+    _credit_hold_idx = models.Index("(company_id) WHERE credit_state = 'hold'")
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id', 'partner_invoice_id', 'company_id', 'currency_id', 'amount_total', 'state',
+                 'credit_state')
+    @api.depends_context('uid', 'lang')
+    def _compute_credit_exposure(self):
+        decisions = self.sudo()._decide_credit(with_exposure=True)
+        for order in self:
+            decision = decisions[order.id]
+            currency = order.company_id.currency_id
+            order.credit_exposure = decision.exposure
+            order.credit_limit = decision.limit
+            order.credit_excess = max(currency.round(decision.exposure - decision.limit), 0) if decision.limit else 0
+            order.credit_needs_release = order.state in ('draft', 'sent') and decision.needs_release
+            order.credit_reason = decision.message
+
+    @api.depends('credit_hold_date')
+    def _compute_credit_hold_days(self):
+        now = fields.Datetime.now()
+        for order in self:
+            order.credit_hold_days = (now - order.credit_hold_date).days if order.credit_hold_date else 0
+
+    @api.depends('partner_invoice_id', 'currency_id', 'state', 'credit_state')
+    @api.depends_context('uid', 'lang')
+    def _compute_partner_credit_warning(self):
+        # OVERRIDE of 'sale': the banner counts what the check counts, in the company of the order. A customer who
+        # reads the order on the portal learns nothing of it.
+        self.partner_credit_warning = ''
+        if not self.env.user._is_internal():
+            return
+        quotations = self.filtered(lambda order: order.state in ('draft', 'sent') and order.partner_id)
+        decisions = quotations.sudo()._decide_credit()
+        for order in quotations:
+            order.partner_credit_warning = decisions[order.id].message
+
+    #=== CRUD METHODS ===#
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        for vals in vals_list:
+            self._check_credit_fields(vals)
+            vals.update(dict.fromkeys(CREDIT_FIELDS, False), credit_state='none')  # whatever the context's defaults
+        orders = super().create(vals_list)
+        orders._recompute_figures({fname for vals in vals_list for fname in vals})
+        orders.filtered(lambda order: order.state == 'sale')._check_credit_of_confirmed()
+        return orders
+
+    def write(self, vals):
+        self._check_credit_fields(vals)
+        if not ORDER_WORTH_FIELDS.intersection(vals):
+            return super().write(vals)
+        with self._watch_credit():
+            result = super().write(vals)
+            self._recompute_figures(vals)
+        if vals.get('state') == 'cancel':
+            self.filtered(lambda order: order.credit_state == 'hold').sudo()._clear_release_activities()
+        return result
+
+    def _check_credit_fields(self, vals):
+        """:raise AccessError: when the outcome of a check is written directly"""
+        if CREDIT_FIELDS.intersection(vals):
+            raise AccessError(self.env._(
+                "The credit state of an order can't be written: request a release, and a credit manager decides."))
+
+    def _write_credit(self, vals):
+        """The one way to write the outcome of a check; not callable from outside."""
+        return super().write(vals)  # pylint: disable=super-method-mismatch
+
+    def _recompute_figures(self, fnames):
+        """Amounts, rates and statuses that came in as values are computed again."""
+        for fname in ORDER_FIGURES:
+            if fname in fnames and not self.env.su:
+                self.env.add_to_compute(self._fields[fname], self)
+
+    #=== ACTION METHODS ===#
+
+    def action_confirm(self):
+        # EXTENDS 'sale': one look at the ledger for the whole batch, see `_confirmation_error_message()`
+        with self._checked_for_credit():
+            return super().action_confirm()
+
+    def action_request_release(self):
+        """Ask the credit managers to let the quotations through.
+
+        :raise UserError: for an order that is confirmed or cancelled, or that needs no release
+        """
+        self.check_access('write')
+        if self.filtered(lambda order: order.state not in ('draft', 'sent')):
+            raise UserError(self.env._("A release can only be requested for a quotation."))
+        decisions = self.sudo()._decide_credit()
+        for order in self:
+            if not decisions[order.id].needs_release:
+                if order.credit_state == 'rejected':
+                    order.sudo()._write_credit({'credit_state': 'ok'})
+                else:
+                    raise UserError(self.env._("%(order)s needs no release: it can be confirmed.", order=order.name))
+        waiting = self.filtered(
+            lambda order: decisions[order.id].needs_release
+            and (order.credit_state != 'hold' or not order.credit_hold_date))
+        waiting.sudo()._put_on_hold(decisions)
+        return True
+
+    def action_release(self, reason):
+        """Let the quotations through, each at its present amount.
+
+        :param str reason: why; goes to the chatter
+        :raise AccessError: when the user is no credit manager
+        :raise UserError: without a reason, or for an order that is confirmed or cancelled
+        """
+        orders, reason = self._prepare_credit_decision(reason)
+        decisions = orders._decide_credit(with_exposure=True)
+        for order in orders:
+            order._write_credit({
+                'credit_state': 'released',
+                'credit_decision_note': reason,
+                **order._prepare_release_values(),
+            })
+            order._log_credit_decision(
+                self.env._("Released at %(amount)s", amount=order._format_amount(order.amount_total)),
+                decisions[order.id], reason)
+        orders._tell_salesperson(self.env._("Released: the order can be confirmed"), reason)
+        orders._confirm_accepted_later()
+        return True
+
+    def action_reject_release(self, reason):
+        """Do not let the quotations through.
+
+        :param str reason: why; goes to the chatter and to the salesperson
+        :raise AccessError: when the user is no credit manager
+        :raise UserError: without a reason, or for an order that is confirmed or cancelled
+        """
+        orders, reason = self._prepare_credit_decision(reason)
+        decisions = orders._decide_credit(with_exposure=True)
+        orders._write_credit({
+            'credit_state': 'rejected',
+            'credit_decision_note': reason,
+            'credit_release_amount': 0.0,
+            'credit_release_partner_id': False,
+        })
+        for order in orders:
+            order._log_credit_decision(self.env._("Release rejected"), decisions[order.id], reason)
+        orders._tell_salesperson(self.env._("Release rejected"), reason)
+        return True
+
+    def action_view_credit_exposure(self):
+        """Show what the exposure of the customer is made of."""
+        self.ensure_one()
+        self.check_access('read')
+        order = self if self.state in ('draft', 'sent') else None
+        return self.env['account.credit.exposure']._open(
+            self.sudo()._get_credit_debtor(), self.sudo().company_id, order)
+
+    def action_open_credit_release(self):
+        return self._open_credit_decision('release')
+
+    def action_open_credit_rejection(self):
+        return self._open_credit_decision('reject')
+
+    def _open_credit_decision(self, decision):
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Release") if decision == 'release' else self.env._("Reject"),
+            'res_model': 'sale.order.release',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_order_ids': self.ids, 'default_decision': decision},
+        }
+
+    #=== BUSINESS METHODS - CHECK ===#
+
+    def _decide_credit(self, lock=False, together=False, with_exposure=False):
+        """Decide for each order whether it may be confirmed.
+
+        Reads the terms and the ledger once for all orders. Orders that are confirmed already are part of the
+        exposure; quotations come on top of it.
+
+        :param bool lock: write the row of each customer with a limit that blocks, so that no two transactions can let
+            orders of one customer pass at the same time
+        :param bool together: all of them are about to be confirmed: each one that may counts for those after it
+        :param bool with_exposure: also compute the exposure where the policy is off
+        :return: the decision for each order id
+        :rtype: dict[int, CreditDecision]
+        """
+        date = fields.Date.context_today(self)
+        self.sudo().partner_id.union(self.sudo().partner_invoice_id).mapped('commercial_partner_id')  # in one go
+        use_limit = {company: company.account_use_credit_limit for company in self.company_id.sudo()}
+        terms = {}
+        for company, orders in self.sudo().grouped('company_id').items():
+            if company:
+                customers = self.env['res.partner'].sudo().union(
+                    *(order._get_credit_customers() for order in orders))
+                terms.update({
+                    (partner.id, company.id): partner_terms
+                    for partner, partner_terms in customers._get_credit_terms(company, date).items()
+                })
+
+        customers = defaultdict(lambda: self.env['res.partner'].sudo())
+        lock_customers = defaultdict(lambda: self.env['res.partner'].sudo())
+        for order in self.sudo():
+            company = order.company_id
+            for partner in order._get_credit_customers() if company else ():
+                partner_terms = terms[partner.id, company.id]
+                if lock and partner_terms.policy == 'block' and partner_terms.limit:
+                    lock_customers[company.root_id] |= partner
+                elif with_exposure or partner_terms.policy != 'off' or use_limit[company]:
+                    customers[company.root_id] |= partner
+        Exposure = self.env['account.credit.exposure'].sudo()
+        amounts = Exposure._get_amounts(lock_customers, date, lock=True)
+        amounts.update(Exposure._get_amounts(
+            {company: partners - lock_customers[company] for company, partners in customers.items()}, date))
+
+        decisions = {}
+        confirming = defaultdict(float)  # by customer and main company: quotations of this batch that pass
+        for order in self.sudo():
+            decision = decisions[order.id] = order._decide_credit_one(terms, amounts, confirming)
+            if together and not decision.needs_release:
+                order_amount, paid = order._get_credit_order_amounts()
+                for partner in order._get_credit_customers():
+                    confirming[partner.id, order.company_id.root_id.id] += order_amount - paid
+        return decisions
+
+    def _decide_credit_one(self, terms, amounts, confirming):
+        """The decision for one order.
+
+        :param dict terms: what is agreed, by id of customer and company
+        :param dict amounts: the exposure, by id of customer and main company
+        :param dict confirming: what the quotations before this one in the batch add to it
+        :rtype: CreditDecision
+        """
+        company, debtor = self.company_id, self._get_credit_debtor()
+        if not company or not debtor:
+            return CreditDecision('none')
+        currency, root = company.currency_id, company.root_id
+        order_amount, paid = self._get_credit_order_amounts()
+        policies = set()
+        reasons, sentences = [], []
+        blocking = False
+        exposure = limit = 0.0
+        for partner in self._get_credit_customers():
+            agreed = terms[partner.id, company.id]
+            owed = amounts.get((partner.id, root.id))
+            if owed is None:
+                continue
+            total = currency.round(owed.total + confirming[partner.id, root.id] + order_amount - paid)
+            if partner == debtor:
+                exposure, limit = total, agreed.limit
+            found = self.env['account.credit.exposure']._explain(
+                company, partner, agreed, owed, total,
+                with_document=self.state in ('draft', 'sent') and self.amount_total > 0)
+            policies.add(agreed.policy)
+            reasons += found
+            sentences += found.values()
+            blocking |= bool(found) and agreed.policy == 'block'
+        message = '\n'.join(sentences)
+
+        if 'block' in policies and self._is_prepaid():
+            state, reasons, message = 'ok', [], ''
+        elif 'block' in policies and self._is_covered_by_release():
+            state = 'released'
+        elif 'block' in policies and self.credit_state == 'rejected' and self.state in ('draft', 'sent'):
+            state = 'rejected'
+            reasons.append('rejected')
+            rejection = self.env._("The release of this order was rejected: %(reason)s",
+                                   reason=self.credit_decision_note or '')
+            message = f'{rejection}\n{message}' if message else rejection
+        elif blocking:
+            state = 'hold'
+        elif policies <= {'off'}:
+            state = 'none'
+        else:
+            state = 'warning' if reasons else 'ok'
+        return CreditDecision(state, tuple(dict.fromkeys(reasons)), message, exposure, limit)
+
+    def _get_credit_customers(self):
+        """Who the order is checked for: the customer, and who gets the invoice; commercial entities."""
+        return (self.partner_id | self.partner_invoice_id).commercial_partner_id._origin
+
+    def _get_credit_debtor(self):
+        """Whose debt the order becomes: who gets the invoice; a commercial entity."""
+        return (self.partner_invoice_id or self.partner_id).commercial_partner_id._origin
+
+    def _get_credit_order_amounts(self):
+        """What the order adds to the exposure.
+
+        :return: the amount of the quotation (0 once it is confirmed: it is counted already) and what is paid online
+            for it and not in the ledger yet, in company currency
+        :rtype: tuple[float, float]
+        """
+        if self.state not in ('draft', 'sent'):
+            return 0.0, 0.0
+        currency, rate = self.company_id.currency_id, self.currency_rate or 1.0
+        pending = self.transaction_ids.filtered(
+            lambda tx: tx.state in ('authorized', 'done')
+            and tx.operation != 'validation'
+            and (not tx.payment_id or not tx.payment_id.move_id and tx.payment_id.state in ('draft', 'in_process'))
+            and not tx.child_transaction_ids.filtered(
+                lambda child: child.operation != 'refund' and child.state in ('authorized', 'done')))
+        return (
+            currency.round(self.amount_total / rate),
+            currency.round(sum(pending.mapped('amount')) / rate) if pending else 0.0,
+        )
+
+    def _is_prepaid(self):
+        """Whether the customer has paid the whole order online, or there is nothing to pay."""
+        return bool(self.transaction_ids or self.amount_total <= 0) and self._is_paid()
+
+    def _is_covered_by_release(self):
+        """A release covers one order of one customer, up to its amount at that time."""
+        return (
+            self.credit_state == 'released'
+            and self.credit_release_partner_id == self._get_credit_debtor()
+            and self.credit_release_currency_id == self.currency_id
+            and self.currency_id.compare_amounts(self.amount_total, self.credit_release_amount) <= 0
+        )
+
+    def _prepare_release_values(self):
+        return {
+            'credit_release_amount': self.amount_total,
+            'credit_release_currency_id': self.currency_id.id,
+            'credit_release_partner_id': self._get_credit_debtor().id,
+        }
+
+    #=== BUSINESS METHODS - CONFIRMATION ===#
+
+    def _confirmation_error_message(self):
+        # EXTENDS 'sale'
+        if message := super()._confirmation_error_message():
+            return message
+        decision = self._get_checked_decision() or self.sudo()._decide_credit(lock=True)[self.id]
+        return self._get_refusal(decision) if decision.needs_release else False
+
+    def _get_refusal(self, decision):
+        """The refusal in words; customers learn neither amounts nor reasons."""
+        if not self.env.user._is_internal():
+            return self.env._("Your order is being reviewed. We will come back to you shortly.")
+        if self.state == 'sale':
+            return self.env._(
+                "%(order)s needs a release by a credit manager:\n%(reasons)s\n\n"
+                "Ask a credit manager to make this change, or put what is added on a new quotation.",
+                order=self.name, reasons=decision.message)
+        return self.env._(
+            "%(order)s needs a release by a credit manager before it can be confirmed:\n%(reasons)s\n\n"
+            "Request a release on the quotation.",
+            order=self.name, reasons=decision.message)
+
+    @contextmanager
+    def _checked_for_credit(self):
+        """Within, `_confirmation_error_message()` finds the decision for each of the orders made already."""
+        quotations = self.filtered(lambda order: order.state in ('draft', 'sent'))
+        decisions = quotations.sudo()._decide_credit(lock=True, together=True)
+        checked = self.env.cr.cache.setdefault(CHECKED_ORDERS, {})
+        checked.update({order.id: (order._get_credit_key(), decisions[order.id]) for order in quotations})
+        try:
+            yield
+        finally:
+            for order in quotations:
+                checked.pop(order.id, None)
+
+    def _get_checked_decision(self):
+        """The decision made for the order in this call, if the order is still the same."""
+        key, decision = self.env.cr.cache.get(CHECKED_ORDERS, {}).get(self.id, (None, None))
+        return decision if decision and key == self._get_credit_key() else None
+
+    def _get_credit_key(self):
+        """What a decision was made for."""
+        order = self.sudo()
+        return (
+            order.company_id.id, order._get_credit_debtor().id, order._get_credit_customers().ids,
+            order.currency_id.id, order.amount_total, order.credit_state,
+        )
+
+    @contextmanager
+    def _watch_credit(self):
+        """Within, orders change: those that are confirmed by it, or are confirmed and grow, are checked at the end.
+
+        Whatever the way, `write()` of the state included. Nested changes (an order and its lines) are checked once.
+        """
+        watched = self.env.cr.cache.setdefault(WATCHED_ORDERS, set())
+        orders = self.filtered(lambda order: order.id and order.id not in watched)
+        before = {
+            order: (order.state, order._get_credit_key() if order.state == 'sale' else None) for order in orders
+        }
+        watched.update(orders.ids)
+        try:
+            yield
+        finally:
+            watched.difference_update(orders.ids)
+        entered = orders.filtered(lambda order: order.state == 'sale' and before[order][0] != 'sale')
+        unchecked = orders.browse()
+        for order in entered:
+            if decision := order._get_checked_decision():
+                # Checked before it was confirmed, see `action_confirm()`.
+                order._conclude_credit(decision)
+            else:
+                unchecked |= order
+        grown = (orders - entered).filtered(
+            lambda order: order.state == 'sale' and order._has_grown_since(before[order][1]))
+        (unchecked | grown)._check_credit_of_confirmed(grown)
+
+    def _has_grown_since(self, key):
+        company, debtor, _customers, currency, amount, _credit_state = key
+        return (
+            (company, debtor, currency)
+            != (self.company_id.id, self.sudo()._get_credit_debtor().id, self.currency_id.id)
+            or self.currency_id.compare_amounts(self.amount_total, amount) > 0
+        )
+
+    def _conclude_credit(self, decision):
+        """The order is confirmed: keep how it passed."""
+        order = self.sudo()
+        if order.credit_state == 'hold':
+            order._clear_release_activities()
+        if order.credit_state != decision.state:
+            order._write_credit({'credit_state': decision.state})
+
+    def _check_credit_of_confirmed(self, grown=()):
+        """Check orders that are confirmed already: they grew, or were confirmed without `action_confirm()`.
+
+        :param sale.order grown: those that a credit manager lets pass by making the change
+        :raise UserError: when one of them needs a release
+        """
+        if not self:
+            return
+        decisions = self.sudo()._decide_credit(lock=True)
+        is_manager = self.env.user.has_group('account_dunning.group_credit_manager')
+        for order in self:
+            decision = decisions[order.id]
+            if not decision.needs_release:
+                order._conclude_credit(decision)
+            elif is_manager and order in grown:
+                order_sudo = order.sudo()
+                order_sudo._write_credit({'credit_state': 'released', **order_sudo._prepare_release_values()})
+                order_sudo._log_credit_decision(
+                    self.env._("Changed by a credit manager, now %(amount)s",
+                               amount=order._format_amount(order.amount_total)),
+                    decision, '')
+            else:
+                raise UserError(order._get_refusal(decision))
+
+    #=== BUSINESS METHODS - PORTAL ===#
+
+    def _validate_order(self):
+        # EXTENDS 'sale': the customer has signed, or has nothing to pay; what needs a release waits without an error
+        held = self._hold_for_review()
+        return super(SaleOrder, self - held)._validate_order() if self != held else None
+
+    def _hold_for_review(self):
+        """The customer has accepted the quotations: those that need a release wait for it.
+
+        :return: the orders that wait
+        :rtype: sale.order
+        """
+        quotations = self.sudo().filtered(lambda order: order.state in ('draft', 'sent'))
+        decisions = quotations._decide_credit(together=True)
+        held = quotations.filtered(lambda order: decisions[order.id].needs_release)
+        held._put_on_hold(decisions)
+        return self.browse(held.ids)
+
+    def _is_under_review(self):
+        """What the portal page says: the customer has done their part, we have not decided yet."""
+        return (
+            self.state in ('draft', 'sent')
+            and self.credit_state in ('hold', 'rejected', 'ok', 'released')
+            and bool(self.credit_hold_date)
+            and self._is_accepted_by_customer()
+        )
+
+    def _is_accepted_by_customer(self):
+        """Whether the customer has done everything on the portal that confirms the order."""
+        order = self.sudo()
+        return bool(
+            (order.signature or order.transaction_ids.filtered(lambda tx: tx.state in ('authorized', 'done')))
+            and not order._has_to_be_signed()
+            and not order._has_to_be_paid()
+        )
+
+    #=== BUSINESS METHODS - HOLD AND RELEASE ===#
+
+    def _put_on_hold(self, decisions):
+        """The orders wait for a release; the managers get an activity."""
+        if not self:
+            return
+        self._write_credit({
+            'credit_state': 'hold',
+            'credit_hold_date': fields.Datetime.now(),
+            'credit_hold_user_id': self.env.user.id if self.env.user._is_internal() else False,
+            'credit_decision_note': False,
+        })
+        for order in self:
+            order._log_credit_decision(self.env._("Waits for a release"), decisions[order.id], '')
+        self._clear_release_activities()
+        self._ask_credit_managers(decisions)
+
+    def _ask_credit_managers(self, decisions):
+        managers = self.env.ref('account_dunning.group_credit_manager').sudo().all_user_ids.filtered(
+            lambda user: user.active and not user.share)
+        activity_type = self.env.ref('account_dunning.mail_activity_type_credit_release', raise_if_not_found=False)
+        if not activity_type:
+            return
+        today = fields.Date.context_today(self)
+        self.env['mail.activity'].sudo().create([
+            {
+                'res_model_id': self.env['ir.model']._get_id(self._name),
+                'res_id': order.id,
+                'activity_type_id': activity_type.id,
+                'summary': self.env._("Release %(order)s?", order=order.name),
+                'note': Markup('<br/>').join(decisions[order.id].message.splitlines()),
+                'date_deadline': today,
+                'user_id': manager.id,
+                'automated': True,
+            }
+            for order in self
+            for manager in managers.filtered(lambda user, company=order.company_id: company in user.company_ids)
+        ])
+
+    def _clear_release_activities(self):
+        self.activity_unlink(['account_dunning.mail_activity_type_credit_release'])
+
+    def _tell_salesperson(self, summary, note):
+        """The answer goes to the salesperson and to whoever asked."""
+        self._clear_release_activities()
+        for order in self:
+            for user in (order.user_id | order.credit_hold_user_id) - self.env.user:
+                if user.active and not user.share:
+                    order.activity_schedule(
+                        'mail.mail_activity_data_todo', summary=summary, note=note, user_id=user.id)
+
+    def _prepare_credit_decision(self, reason):
+        """What a release and a rejection have in common: who may, on what, and why.
+
+        :return: the orders with all rights, and the reason
+        :rtype: tuple[sale.order, str]
+        """
+        if not self.env.user.has_group('account_dunning.group_credit_manager'):
+            raise AccessError(self.env._("Only a credit manager can release or reject an order."))
+        self.check_access('read')
+        reason = (reason or '').strip() if isinstance(reason, str) else ''
+        if not reason:
+            raise UserError(self.env._("Give a reason for the decision."))
+        if self.filtered(lambda order: order.state not in ('draft', 'sent')):
+            raise UserError(self.env._("Only quotations can be released or rejected."))
+        return self.sudo(), reason
+
+    def _log_credit_decision(self, title, decision, reason):
+        """An internal note: who, when, why, exposure and limit of that moment."""
+        currency = self.company_id.currency_id
+        rows = [
+            (self.env._("Reason"), reason),
+            (self.env._("Why it waits"), decision.message),
+            (self.env._("Exposure with this order"), formatLang(self.env, decision.exposure, currency_obj=currency)),
+            (self.env._("Credit limit"),
+             formatLang(self.env, decision.limit, currency_obj=currency) if decision.limit else self.env._("none")),
+        ]
+        body = Markup("<b>%s</b><ul>%s</ul>") % (title, Markup().join(
+            Markup("<li>%s: %s</li>") % (label, Markup('<br/>').join(text.splitlines()))
+            for label, text in rows if text
+        ))
+        author = self.env.user.partner_id if self.env.user._is_internal() else self.env.ref('base.partner_root')
+        self.message_post(body=body, author_id=author.id, subtype_xmlid='mail.mt_note')
+
+    def _format_amount(self, amount):
+        return formatLang(self.env, amount, currency_obj=self.currency_id)
+
+    #=== BUSINESS METHODS - MONEY COMES IN ===#
+
+    @api.model
+    def _recheck_held_orders(self, partners):
+        """Customers have paid: orders of theirs that wait and would pass now are freed, where the company says so.
+
+        An order that the customer has accepted on the portal is confirmed by the scheduled action, not within the
+        transaction that books the payment.
+
+        :param res.partner partners: whose receivables have changed
+        """
+        customers = partners.commercial_partner_id
+        if not customers:
+            return
+        orders = self.sudo().search([
+            ('credit_state', '=', 'hold'),
+            ('state', 'in', ('draft', 'sent')),
+            ('company_id.credit_auto_release', '=', True),
+            '|',
+            ('partner_id.commercial_partner_id', 'in', customers.ids),
+            ('partner_invoice_id.commercial_partner_id', 'in', customers.ids),
+        ])
+        orders._free_held_orders()._confirm_accepted_later()
+
+    def _confirm_accepted_later(self):
+        """What the customer has accepted is confirmed by the scheduled action, right after this transaction."""
+        if self.filtered(lambda order: order._is_accepted_by_customer()):
+            self.env.ref('account_dunning.ir_cron_credit_recheck').sudo()._trigger()
+
+    def _free_held_orders(self):
+        """Free those of the waiting orders that pass now, the oldest request first.
+
+        What was freed before and is not confirmed yet counts: one payment frees no more than it covers.
+
+        :return: the orders that are free
+        :rtype: sale.order
+        """
+        if not self:
+            return self
+        customers = self.partner_id.commercial_partner_id | self.partner_invoice_id.commercial_partner_id
+        freed_before = self.search([
+            ('credit_state', '=', 'ok'),
+            ('credit_hold_date', '!=', False),
+            ('state', 'in', ('draft', 'sent')),
+            ('partner_invoice_id.commercial_partner_id', 'in', customers.ids),
+        ])
+        waiting = self.sorted(lambda order: (order.credit_hold_date or order.create_date, order.id))
+        decisions = (freed_before + waiting)._decide_credit(together=True)
+        free = waiting.filtered(lambda order: not decisions[order.id].needs_release)
+        free._write_credit({'credit_state': 'ok'})
+        for order in free:
+            order.message_post(
+                body=self.env._("The customer is back within the credit limit: the order can be confirmed."),
+                author_id=self.env.ref('base.partner_root').id, subtype_xmlid='mail.mt_note')
+        free._tell_salesperson(self.env._("The order can be confirmed: the customer is back within the limit"), '')
+        return free
+
+    def _get_accepted_domain(self):
+        """Quotations that waited for a release, have it, and were accepted by their customers meanwhile."""
+        return [
+            ('state', 'in', ('draft', 'sent')),
+            ('credit_state', 'in', ('ok', 'released')),
+            ('credit_hold_date', '!=', False),
+            '|', ('signed_by', '!=', False), ('transaction_ids.state', 'in', ('authorized', 'done')),
+        ]
+
+    @api.model
+    def _cron_recheck_credit(self, batch_size=100):
+        """The safety net: free waiting orders that pass now, and confirm those that their customers have accepted."""
+        commit = self.env['ir.cron']._commit_progress
+        domain = [('credit_state', '=', 'hold'), ('state', 'in', ('draft', 'sent')),
+                  ('company_id.credit_auto_release', '=', True)]
+        held = self.search(domain, order='credit_hold_date, id')
+        accepted = self.search(self._get_accepted_domain())
+        commit(remaining=len(held) + len(accepted))
+        for start in range(0, len(held), batch_size):
+            batch = held[start:start + batch_size]
+            batch.exists().filtered_domain(domain)._free_held_orders()
+            if not commit(len(batch)):
+                return
+        accepted = self.search(self._get_accepted_domain())
+        for order in accepted:
+            order = order[0]  # no prefetching after each commit
+            if order._is_accepted_by_customer():
+                order.with_company(order.company_id)._confirm_accepted()
+            if not commit(1, remaining=len(accepted)):
+                return
+
+    def _confirm_accepted(self):
+        """Confirm the order as the customer's signature or payment would have; failing that, tell the salesperson."""
+        try:
+            with self.env.cr.savepoint():
+                self._validate_order()
+        except UserError as error:
+            self._write_credit({'credit_hold_date': False})  # not tried again
+            self._tell_salesperson(
+                self.env._("The customer has accepted, but the order can't be confirmed"), str(error))

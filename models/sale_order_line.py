@@ -1,0 +1,40 @@
+from odoo import api, models
+
+# What may change how much a confirmed order is worth.
+LINE_WORTH_FIELDS = frozenset({
+    'order_id', 'product_id', 'product_uom_id', 'product_uom_qty', 'price_unit', 'technical_price_unit', 'discount',
+    'tax_ids', 'display_type', 'is_downpayment',
+})
+# Computed from other fields: a value that is written by hand does not stay, or else it would hide what is owed.
+LINE_FIGURES = frozenset({
+    'price_subtotal', 'price_tax', 'price_total', 'qty_invoiced', 'qty_to_invoice', 'invoice_status',
+})
+
+
+class SaleOrderLine(models.Model):
+    _inherit = 'sale.order.line'
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        orders = self.env['sale.order'].browse({vals['order_id'] for vals in vals_list if vals.get('order_id')})
+        with orders._watch_credit():
+            lines = super().create(vals_list)
+            lines._recompute_figures({fname for vals in vals_list for fname in vals})
+        return lines
+
+    def write(self, vals):
+        if not (LINE_WORTH_FIELDS | LINE_FIGURES).intersection(vals):
+            return super().write(vals)
+        orders = self.order_id
+        if vals.get('order_id'):
+            orders |= orders.browse(vals['order_id'])
+        with orders._watch_credit():
+            result = super().write(vals)
+            self._recompute_figures(vals)
+        return result
+
+    def _recompute_figures(self, fnames):
+        """Amounts, quantities and statuses that came in as values are computed again."""
+        for fname in LINE_FIGURES.intersection(fnames):
+            if not self.env.su:
+                self.env.add_to_compute(self._fields[fname], self)

@@ -1,0 +1,115 @@
+import threading
+from unittest.mock import patch
+
+from odoo import SUPERUSER_ID, Command, api
+from odoo.exceptions import UserError
+from odoo.service import model as service
+from odoo.tests import TransactionCase, tagged
+from odoo.tools import SQL, mute_logger
+
+ROUNDS = 50
+
+
+@tagged('post_install', '-at_install')
+class TestCreditRace(TransactionCase):
+    """Two orders of one customer, confirmed at the same moment over two connections, each in its own transaction."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # Real connections see committed data only: what is made here is committed, and removed at the end.
+        with cls.registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, {})
+            cls.user_id = env['res.users'].create({
+                'name': "Racing salesperson",
+                'login': f'race.{threading.get_ident()}',
+                'group_ids': [Command.set(env.ref('sales_team.group_sale_salesman').ids)],
+            }).id
+            cls.product_id = env['product.product'].create({'name': "Race", 'type': 'service', 'taxes_id': False}).id
+            partners = env['res.partner'].create([{
+                'name': f"Race {number}", 'credit_policy': 'block', 'credit_limit': 100.0,
+            } for number in range(ROUNDS + 1)])
+            cls.partner_ids = partners.ids
+            orders = env['sale.order'].create([{
+                'partner_id': partner.id,
+                'user_id': cls.user_id,
+                'order_line': [Command.create({
+                    'product_id': cls.product_id, 'price_unit': 60.0, 'tax_ids': False})],
+            } for partner in partners for _twice in range(2)])
+            cls.pairs = [orders.ids[start:start + 2] for start in range(0, len(orders), 2)]
+        cls.addClassCleanup(cls._remove)
+
+    @classmethod
+    def _remove(cls):
+        with cls.registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, {})
+            orders = env['sale.order'].search([('partner_id', 'in', cls.partner_ids)])
+            orders._action_cancel()
+            orders.unlink()
+            env['res.partner'].browse(cls.partner_ids).unlink()
+            env['product.product'].browse(cls.product_id).unlink()
+            user = env['res.users'].browse(cls.user_id)
+            partner = user.partner_id
+            user.unlink()
+            partner.unlink()
+
+    def _confirm_at_once(self, order_ids):
+        """Confirm each order in a thread of its own, the way Odoo serves a request.
+
+        :return: per order: the error (None: confirmed) and how often it was tried
+        """
+        results = [None] * len(order_ids)
+        start = threading.Barrier(len(order_ids), timeout=60)
+
+        def confirm(position, order_id):
+            tries = 0
+            with self.registry.cursor() as cr:
+                env = api.Environment(cr, self.user_id, {})
+
+                def request():
+                    nonlocal tries
+                    tries += 1
+                    order = env['sale.order'].browse(order_id)
+                    if tries == 1:
+                        self.assertEqual(order.state, 'draft')  # the snapshot is taken: none sees the other
+                        start.wait()
+                    order.action_confirm()
+
+                try:
+                    service.retrying(request, env)
+                    results[position] = (None, tries)
+                except Exception as error:  # noqa: BLE001  whatever a user would see
+                    results[position] = (error, tries)
+
+        threads = [threading.Thread(target=confirm, args=pair) for pair in enumerate(order_ids)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    def _states(self, order_ids):
+        with self.registry.cursor() as cr:
+            return api.Environment(cr, SUPERUSER_ID, {})['sale.order'].browse(order_ids).mapped('state')
+
+    @mute_logger('odoo.sql_db', 'odoo.service.model')
+    def test_two_orders_confirmed_at_once_never_both_pass(self):
+        # Odoo waits up to two seconds before it tries again, so as not to collide; here it need not.
+        with patch.object(service.random, 'uniform', lambda start, end: 0.01):
+            for number, order_ids in enumerate(self.pairs[:ROUNDS]):
+                with self.subTest(round=number):
+                    results = self._confirm_at_once(order_ids)
+                    self.assertEqual(sorted(self._states(order_ids)), ['draft', 'sale'])
+                    passed, refused = sorted(results, key=lambda result: result[0] is not None)
+                    self.assertEqual(passed, (None, 1))
+                    self.assertIsInstance(refused[0], UserError)
+                    self.assertIn("needs a release by a credit manager", str(refused[0]))
+                    self.assertEqual(refused[1], 2, "refused only after it was tried again with a new snapshot")
+
+    @mute_logger('odoo.sql_db', 'odoo.service.model')
+    def test_it_is_a_race_without_the_row_both_pass(self):
+        """The counterpart: the test above would notice if the row were not written."""
+        with patch.object(self.registry['account.credit.exposure'], '_get_lock_query', lambda self: SQL("SELECT")):
+            results = self._confirm_at_once(self.pairs[ROUNDS])
+        self.assertEqual([error for error, _tries in results], [None, None])
+        self.assertEqual(self._states(self.pairs[ROUNDS]), ['sale', 'sale'])
