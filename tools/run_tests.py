@@ -1,7 +1,8 @@
 """test [PYTEST ARGS]  lint and all tests, nothing skipped; e.g. ./dev test -k engine, ./dev test tests/test_x.py
 
 Own options, before or among pytest's: --db NAME (another test database), --fresh (make it from scratch),
---no-lint, --no-http (leaves the tests that need the server or the browser out).
+--no-lint, --no-http (without server and browser: their tests are then skipped, which fails the run). Two processes,
+each with a copy of the database: -n 2 --dist loadscope.
 """
 import os
 import subprocess
@@ -18,6 +19,7 @@ WITH_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "-r", "-n", "--deselect", "--d
 def main(env, arguments):
     options, arguments = own_options(arguments)
     name = database.check_name(options["db"] or os.environ.get("ACCOUNT_DUNNING_DB") or f"test_{env.key}")
+    paths = map_paths(env, arguments)
     if options["lint"]:
         if run_lint.check(env):
             return 1
@@ -30,7 +32,7 @@ def main(env, arguments):
             str(env.python), "-m", "pytest", "-p", "no:cacheprovider", "-p", "account_dunning_gate",
             f"--odoo-config={env.config}", f"--odoo-database={name}",
             *(["--odoo-http"] if options["http"] else []),
-            *map_paths(env, arguments),
+            *paths,
         ]  # fmt: skip
         plugins = str(env.root / "tools" / "pytest_plugins")
         variables = {**os.environ, "PYTHONPATH": f"{env.odoo_path}{os.pathsep}{plugins}"}
@@ -61,6 +63,10 @@ def map_paths(env, arguments):
         path, colons, test = argument.partition("::")
         if previous not in WITH_VALUE and not argument.startswith("-"):
             full = next((full for full in (Path(path).absolute(), env.root / path) if full.exists()), None)
+            if full is None and (previous or "").startswith("-"):
+                mapped.append(argument)  # the value of an option
+                previous = argument
+                continue
             if full is None:
                 raise Failure(f"there is no test file {path}.")
             full = full.resolve()
