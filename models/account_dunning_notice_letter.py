@@ -138,9 +138,7 @@ class AccountDunningNotice(models.Model):
         :rtype: dict[res.currency, float]
         """
         self.ensure_one()
-        if self.level_id.charge != 'print' or not hasattr(self, '_get_charge_totals'):
-            return {}
-        return dict(self._get_charge_totals())
+        return dict(self._get_charge_totals()) if self.level_id.charge == 'print' else {}
 
     def _get_letter_tables(self):
         """What is overdue, one table per currency; what is not yet due, when the notice is a courtesy before that.

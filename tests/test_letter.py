@@ -243,6 +243,19 @@ class TestLetter(AccountTestInvoicingCommon):
             self._text(self._render(notice), 'contact_person'),
             'Your contact Kroon Brewery +32 9 123 45 67 office@kroon.example')
 
+    def test_claimed_charges_are_added_to_the_sum_to_pay(self):
+        notice = self._create_notice(self.formal, [self._line(self._create_invoice(500), self.formal)])
+        with patch.object(type(notice), '_get_charge_totals', autospec=True, return_value=[
+            (self.currency, 40.0), (self.foreign_currency, 12.5),
+        ]):
+            tables = notice._get_letter_tables()
+            self.assertEqual([table['to_pay'] for table in tables], [540.0, 12.5])
+            self.assertEqual([table['amount_due'] for table in tables], [500.0, 0.0])
+            self.assertEqual(notice._get_letter_amount().replace('\N{NO-BREAK SPACE}', ' '), '$ 540.00 and 12.50 €')
+            # Those that get an invoice of their own are paid with that.
+            self.formal.charge = 'invoice'
+            self.assertEqual([table['to_pay'] for table in notice._get_letter_tables()], [500.0])
+
     #=== HOW TO PAY ===#
 
     def test_one_invoice_is_paid_with_its_own_reference(self):
