@@ -39,6 +39,11 @@
         'data/sms_template_data.xml',
         'data/account_dunning_procedure_data.xml',  # Depends on the templates.
 
+        # Payment plans and statement of open items; the e-mails attach these reports.
+        'report/payment_plan_templates.xml',
+        'report/statement_templates.xml',
+        'data/payment_plan_mail_template_data.xml',
+
         # Model views.
         'wizard/account_dunning_notice_change_level_views.xml',  # Depended on by the views of notices.
         'wizard/account_dunning_preview_views.xml',  # Depended on by the views of runs.
@@ -64,16 +69,27 @@
         'views/sale_order_views.xml',
         'views/sale_portal_templates.xml',
 
+        # Blocks, disputes, promises, payment plans.
+        'wizard/account_dunning_call_views.xml',
+        'wizard/account_payment_plan_prepare_views.xml',
+        'views/account_dunning_block_views.xml',
+        'views/account_dispute_views.xml',
+        'views/account_payment_promise_views.xml',
+        'views/account_payment_plan_views.xml',
+        'views/account_payment_plan_portal_templates.xml',
+        'views/account_payment_plan_extensions.xml',  # Invoice, customer and settings use the actions above.
+
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',
         'views/account_credit_menus.xml',
+        'views/account_payment_plan_menus.xml',
     ],
     'assets': {
-        'web.assets_tests': [
-            'account_dunning/static/tests/tours/**/*',
-        ],
         'web.report_assets_common': [
             'account_dunning/static/src/scss/dunning_letter.scss',
+        ],
+        'web.assets_tests': [
+            'account_dunning/static/tests/tours/**/*',
         ],
     },
     'application': False,

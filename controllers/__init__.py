@@ -1,1 +1,2 @@
 from . import dunning_letters
+from . import payment_plan_portal

@@ -4,6 +4,10 @@ from . import account_dunning_procedure
 from . import account_dunning_level
 from . import account_dunning_level_letter
 from . import account_dunning_block
+from . import account_dispute
+from . import account_payment_promise
+from . import account_payment_plan
+from . import account_payment_plan_installment
 
 # The flow: engine -> run -> notice -> line
 from . import account_dunning_guarded
@@ -14,6 +18,7 @@ from . import account_dunning_notice_line
 from . import account_dunning_notice_delivery
 from . import account_dunning_notice_letter
 from . import account_dunning_hand_over
+from . import account_dunning_pause
 
 # What the screens show
 from . import account_dunning_explanation
@@ -31,6 +36,7 @@ from . import res_partner_late_charge
 
 # Extended models
 from . import account_move
+from . import account_partial_reconcile
 from . import account_move_line
 from . import res_company
 from . import res_config_settings

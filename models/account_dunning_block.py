@@ -1,4 +1,16 @@
+import logging
+from collections import defaultdict
+
+import psycopg2
+from markupsafe import Markup, escape
+
 from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+from odoo.fields import Domain
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
 
 
 class AccountDunningBlock(models.Model):
@@ -21,6 +33,7 @@ class AccountDunningBlock(models.Model):
         required=True,
         index=True,
         ondelete='cascade',
+        check_company=True,
     )
     move_line_ids = fields.Many2many(
         comodel_name='account.move.line',
@@ -28,7 +41,16 @@ class AccountDunningBlock(models.Model):
         column1='block_id',
         column2='move_line_id',
         string="Paused lines",
+        check_company=True,
         help="Empty: everything the customer owes.",
+    )
+    move_ids = fields.Many2many(
+        comodel_name='account.move',
+        string="Paused invoices",
+        compute='_compute_move_ids',
+        inverse='_inverse_move_ids',
+        search='_search_move_ids',
+        help="Choosing an invoice pauses all its installments.",
     )
     reason = fields.Selection(
         selection=[
@@ -40,7 +62,13 @@ class AccountDunningBlock(models.Model):
         required=True,
         default='manual',
     )
-    currency_id = fields.Many2one(comodel_name='res.currency')
+    currency_id = fields.Many2one(
+        comodel_name='res.currency',
+        compute='_compute_currency_id',
+        store=True,
+        readonly=False,
+        precompute=True,
+    )
     amount = fields.Monetary(
         help="0: all of it is paused; else only so much of the lines, the rest is dunned.",
     )
@@ -50,6 +78,7 @@ class AccountDunningBlock(models.Model):
         selection=[('active', "Active"), ('ended', "Ended")],
         required=True,
         default='active',
+        index=True,
     )
     broken = fields.Boolean(
         readonly=True,
@@ -57,22 +86,332 @@ class AccountDunningBlock(models.Model):
     )
     date_ended = fields.Date(readonly=True)
     note = fields.Text()
-    user_id = fields.Many2one(comodel_name='res.users', default=lambda self: self.env.user)
+    user_id = fields.Many2one(
+        comodel_name='res.users',
+        string="Entered by",
+        default=lambda self: self.env.user,
+    )
+    age_days = fields.Integer(string="Days paused", compute='_compute_age_days')
+
+    # What opened the pause, if not a user
+    dispute_ids = fields.One2many(comodel_name='account.dispute', inverse_name='block_id')
+    promise_ids = fields.One2many(comodel_name='account.payment.promise', inverse_name='block_id')
+    plan_ids = fields.One2many(comodel_name='account.payment.plan', inverse_name='block_id')
 
     _amount_positive = models.Constraint('CHECK(amount >= 0)', "The paused amount can't be negative.")
     _dates_ordered = models.Constraint(
         'CHECK(date_until IS NULL OR date_until >= date_from)',
         "A pause can't end before it begins.",
     )
+    # What the engine asks for, of whole customers
+    _active_partner_idx = models.Index("(partner_id) WHERE state = 'active'")
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id', 'reason', 'date_until')
+    def _compute_display_name(self):
+        reasons = dict(self._fields['reason']._description_selection(self.env))
+        for block in self:
+            block.display_name = self.env._(
+                "%(customer)s: %(reason)s",
+                customer=block.partner_id.display_name or '',
+                reason=reasons.get(block.reason, ''),
+            )
+
+    @api.depends('move_line_ids')
+    def _compute_move_ids(self):
+        for block in self:
+            block.move_ids = block.move_line_ids.move_id
+
+    def _inverse_move_ids(self):
+        for block in self:
+            kept = block.move_line_ids.filtered(lambda line: line.move_id in block.move_ids)
+            added = (block.move_ids - kept.move_id)._get_dunning_open_lines()
+            if block.move_ids and not kept + added:
+                raise UserError(self.env._("Nothing is open on %s: there is nothing to pause.",
+                                           ", ".join(block.move_ids.mapped('display_name'))))
+            block.move_line_ids = kept + added
+
+    def _search_move_ids(self, operator, value):
+        return Domain('move_line_ids.move_id', operator, value)
+
+    @api.depends('company_id', 'move_line_ids')
+    def _compute_currency_id(self):
+        for block in self:
+            currencies = block.move_line_ids.currency_id
+            if not block.currency_id or len(currencies) == 1:
+                block.currency_id = currencies if len(currencies) == 1 else block.company_id.currency_id
+
+    @api.depends('date_from', 'date_until', 'date_ended', 'state')
+    def _compute_age_days(self):
+        today = fields.Date.context_today(self)
+        for block in self:
+            last = block.date_ended if block.state == 'ended' else today
+            block.age_days = max(((last or today) - block.date_from).days, 0) if block.date_from else 0
+
+    #=== CONSTRAINT METHODS ===#
+
+    @api.constrains('partner_id', 'move_line_ids', 'company_id')
+    def _check_move_lines(self):
+        for block in self:
+            if strange := block.move_line_ids.filtered(
+                lambda line: line.partner_id.commercial_partner_id != block.partner_id.commercial_partner_id
+            ):
+                raise ValidationError(self.env._(
+                    "%(invoice)s is not an invoice of %(customer)s.",
+                    invoice=strange[0].move_id.display_name,
+                    customer=block.partner_id.display_name,
+                ))
+
+    #=== CRUD METHODS ===#
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Blocks belong to the commercial partner, which is who the engine asks about."""
+        for vals in vals_list:
+            if vals.get('partner_id'):
+                partner = self.env['res.partner'].browse(vals['partner_id'])
+                vals['partner_id'] = partner.commercial_partner_id.id
+        return super().create(vals_list)
+
+    def write(self, vals):
+        if vals.get('partner_id'):
+            partner = self.env['res.partner'].browse(vals['partner_id'])
+            vals = dict(vals, partner_id=partner.commercial_partner_id.id)
+        return super().write(vals)
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_with_origin(self):
+        if self.dispute_ids or self.promise_ids or self.plan_ids:
+            raise UserError(self.env._("A pause that a dispute, a promise or a payment plan has opened is part of its "
+                                       "history. End it instead of deleting it."))
 
     #=== ACTION METHODS ===#
 
     def action_end(self):
-        """End the pause today: dunning of what it covered goes on."""
-        self.write({'state': 'ended', 'date_ended': fields.Date.context_today(self)})
+        """End the pause today: dunning of what it covered goes on.
+
+        :raise UserError: when a running payment plan needs the pause
+        """
+        if plan := self.plan_ids.filtered(lambda plan: plan.state in plan._get_live_states())[:1]:
+            raise UserError(self.env._(
+                "This pause belongs to payment plan %s, which is still running. Cancel the plan to resume dunning.",
+                plan.name,
+            ))
+        self._end(fields.Date.context_today(self))
+
+    def action_open_origin(self):
+        """Open the dispute, promise or plan that opened the pause."""
+        self.ensure_one()
+        origin = self.plan_ids or self.promise_ids or self.dispute_ids
+        if not origin:
+            return False
+        return {
+            'type': 'ir.actions.act_window',
+            'res_model': origin._name,
+            'res_id': origin[0].id,
+            'view_mode': 'form',
+        }
 
     #=== BUSINESS METHODS ===#
 
     @api.model
     def _update_pauses(self, company, date):
-        """Bring the company's pauses up to the date, before a run looks at them."""
+        """Bring the company's pauses up to the date, before a run looks at them.
+
+        Finds out from what was really paid which promises and plans were kept or broken, ends the pauses that are
+        over, and reminds customers of the next installment of their plan. Set-based: the number of queries does not
+        depend on how many there are. Doing it twice on one day changes nothing the second time.
+
+        :param company: the res.company whose pauses are looked at
+        :param datetime.date date: the company's today
+        """
+        self = self.with_company(company)
+        self._adopt_commercial_partners(company)
+        self.env['account.dispute']._close_credited(company, date)
+        self.env['account.payment.promise']._update_promises(company, date)
+        self.env['account.payment.plan']._update_plans(company, date)
+        self._end_expired(company, date)
+
+    @api.model
+    def _adopt_commercial_partners(self, company):
+        """A customer may have been merged, or put under another company, since the pause began."""
+        for table in ('account_dunning_block', 'account_payment_promise', 'account_payment_plan'):
+            self.env.cr.execute(SQL(
+                """
+                UPDATE %(table)s pause
+                   SET partner_id = partner.commercial_partner_id
+                  FROM res_partner partner
+                 WHERE partner.id = pause.partner_id
+                   AND pause.company_id = %(company)s
+                   AND pause.state IN ('active', 'open', 'offered', 'signed')
+                   AND partner.commercial_partner_id != pause.partner_id
+                """,
+                table=SQL.identifier(table),
+                company=company.id,
+            ))
+            if self.env.cr.rowcount:
+                self.env.invalidate_all(flush=False)
+
+    @api.model
+    def _end_expired(self, company, date):
+        """End the pauses whose last day is over; those of promises and plans are told apart before.
+
+        :return: the ended blocks
+        """
+        expired = self.search([
+            ('company_id', '=', company.id),
+            ('state', '=', 'active'),
+            ('date_until', '<', date),
+        ])
+        expired._end(date)
+        return expired
+
+    def _end(self, date, broken=False):
+        """End the pauses in one statement.
+
+        :param datetime.date date: the day on which dunning goes on
+        :param bool broken: the customer did not do what was agreed: their next step is due at once. This is also
+            noted on pauses that were over before.
+        """
+        if not self:
+            return
+        self.env.flush_all()
+        self.env.cr.execute(SQL(
+            """
+            UPDATE account_dunning_block
+               SET state = 'ended', date_ended = %(date)s, broken = %(broken)s,
+                   write_uid = %(uid)s, write_date = (now() AT TIME ZONE 'UTC')
+             WHERE id IN %(ids)s AND (state = 'active' OR %(broken)s)
+            """,
+            date=date, broken=broken, uid=self.env.uid, ids=self._ids,
+        ))
+        self.invalidate_recordset(['state', 'date_ended', 'broken'])
+
+    @api.model
+    def _find_of_lines(self, lines):
+        """Active blocks that name one of the lines."""
+        if not lines:
+            return self.browse()
+        return self.sudo().search([('state', '=', 'active'), ('move_line_ids', 'in', lines.ids)])
+
+    def _end_without_lines(self, date):
+        """A pause whose last line is gone must not become a pause of the whole customer.
+
+        :param datetime.date date: the day on which it ends
+        """
+        self.invalidate_recordset(['move_line_ids'])
+        self.filtered(lambda block: not block.move_line_ids)._end(date)
+
+    #=== TOOLING ===#
+
+    @api.model
+    def _tell(self, stories):
+        """Write what happened into the chatter of customers and invoices, in one batch per model.
+
+        :param stories: list of (record with a chatter, sentence as str or Markup)
+        """
+        bodies = defaultdict(lambda: defaultdict(list))
+        for record, sentence in stories:
+            bodies[record._name][record.id].append(escape(sentence))
+        for model, sentences in bodies.items():
+            records = self.env[model].browse(sentences)
+            records._message_log_batch({
+                record_id: Markup('<br/>').join(texts) for record_id, texts in sentences.items()
+            })
+
+    @api.model
+    def _isolate(self, records, method):
+        """Call `method(records)`; where that fails, record by record, so that a broken one holds up nobody.
+
+        :param records: any recordset
+        :param method: called with a subset of the records
+        :return: list of (record, exception) for those that failed
+        """
+        if not records:
+            return []
+        try:
+            with self.env.cr.savepoint():
+                method(records)
+            return []
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record must not stop the others
+            if isinstance(error, psycopg2.OperationalError):
+                raise
+            if len(records) == 1:
+                _logger.warning("%s failed: %s", records, error, exc_info=True)
+                return [(records, error)]
+        half = len(records) // 2
+        return self._isolate(records[:half], method) + self._isolate(records[half:], method)
+
+    @api.model
+    def _get_unmatched_credit_table(self, asker):
+        """Unmatched payments and credits of customers: money that has come in without being told for what.
+
+        Like the engine, this counts credits on the customer's account, and payments in process that Odoo has not
+        booked. The latter count here even when they name an invoice: its open amount does not show them yet.
+
+        :param SQL asker: a table with the columns id, partner_id (commercial), currency_id, company_id, and since,
+            the date from which credits count
+        :return: query of (id, amount), the amount in the asker's currency, positive
+        :rtype: SQL
+        """
+        return SQL(
+            """
+            SELECT id, SUM(amount) AS amount
+              FROM (
+                    SELECT asker.id, -line.amount_residual_currency AS amount
+                      FROM %(asker)s asker
+                      JOIN res_partner partner ON partner.commercial_partner_id = asker.partner_id
+                      JOIN account_move_line line ON line.partner_id = partner.id
+                                                 AND line.company_id = asker.company_id
+                                                 AND line.currency_id = asker.currency_id
+                                                 AND line.parent_state = 'posted'
+                                                 AND line.reconciled IS NOT TRUE
+                                                 AND line.amount_residual_currency < 0
+                                                 AND line.date >= asker.since
+                      JOIN account_account account ON account.id = line.account_id
+                                                  AND account.account_type = 'asset_receivable'
+                 UNION ALL
+                    SELECT asker.id, payment.amount
+                      FROM %(asker)s asker
+                      JOIN res_partner partner ON partner.commercial_partner_id = asker.partner_id
+                      JOIN account_payment payment ON payment.partner_id = partner.id
+                                                  AND payment.company_id = asker.company_id
+                                                  AND payment.currency_id = asker.currency_id
+                                                  AND payment.state = 'in_process'
+                                                  AND payment.move_id IS NULL
+                                                  AND payment.is_matched IS NOT TRUE
+                                                  AND payment.payment_type = 'inbound'
+                                                  AND payment.partner_type = 'customer'
+                                                  AND payment.date >= asker.since
+                   ) credits
+          GROUP BY id
+            """,
+            asker=asker,
+        )
+
+    @api.model
+    def _find_open_lines(self, partner, company, currency=None):
+        """Open receivable lines of a customer.
+
+        :param partner: res.partner; its commercial partner's are meant
+        :param company: res.company
+        :param currency: res.currency, or None for all
+        :return: account.move.line, oldest due first
+        """
+        domain = Domain([
+            ('partner_id', 'child_of', partner.commercial_partner_id.id),
+            ('company_id', '=', company.id),
+            ('parent_state', '=', 'posted'),
+            ('account_type', '=', 'asset_receivable'),
+            ('reconciled', '=', False),
+            ('balance', '>', 0),
+        ])
+        if currency:
+            domain &= Domain('currency_id', '=', currency.id)
+        return self.env['account.move.line'].search(domain, order='date_maturity, date, id').filtered(
+            lambda line: line.partner_id.commercial_partner_id == partner.commercial_partner_id
+            and line.amount_residual_currency > 0
+        )

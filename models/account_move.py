@@ -1,3 +1,5 @@
+from collections import defaultdict
+
 from odoo import api, fields, models
 
 
@@ -98,3 +100,80 @@ class AccountMove(models.Model):
         self.ensure_one()
         action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
         return {**action, 'domain': [('line_ids.move_id', '=', self.id)], 'context': {}}
+
+    #=== PAUSES: blocks, disputes, promises, payment plans ===#
+
+    dispute_ids = fields.One2many(
+        comodel_name='account.dispute',
+        inverse_name='move_id',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    dispute_count = fields.Integer(
+        compute='_compute_dispute_count',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    payment_plan_ids = fields.Many2many(
+        comodel_name='account.payment.plan',
+        string="Payment plans",
+        compute='_compute_payment_plan_ids',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    payment_plan_count = fields.Integer(
+        compute='_compute_payment_plan_ids',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+
+    def _compute_dispute_count(self):
+        counts = dict(self.env['account.dispute']._read_group(
+            [('move_id', 'in', self.ids)], ['move_id'], ['__count']))
+        for move in self:
+            move.dispute_count = counts.get(move._origin, 0)
+
+    def _compute_payment_plan_ids(self):
+        plans = self.env['account.payment.plan'].search([('move_line_ids.move_id', 'in', self.ids)])
+        plans_by_move = defaultdict(self.env['account.payment.plan'].browse)
+        for plan in plans:
+            for move in plan.move_line_ids.move_id:
+                plans_by_move[move] |= plan
+        for move in self:
+            move.payment_plan_ids = plans_by_move[move._origin]
+            move.payment_plan_count = len(move.payment_plan_ids)
+
+    def action_view_disputes(self):
+        """Open the disputes of the invoice."""
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dispute_action')
+        action['domain'] = [('move_id', '=', self.id)]
+        action['context'] = {'default_move_id': self.id}
+        return action
+
+    def action_view_payment_plans(self):
+        """Open the payment plans that cover the invoice, or did."""
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_payment_plan_action')
+        action['domain'] = [('id', 'in', self.payment_plan_ids.ids)]
+        action['context'] = {'create': False}
+        return action
+
+    def _post(self, soft=True):
+        # EXTENDS 'account': the credit note of an accepted dispute takes over from the pause
+        posted = super()._post(soft=soft)
+        if credit_notes := posted.filtered(lambda move: move.move_type == 'out_refund' and move.state == 'posted'):
+            disputes = self.env['account.dispute'].sudo().search([
+                ('credit_note_id', 'in', credit_notes.ids), ('block_id.state', '=', 'active')])
+            disputes.block_id._end(fields.Date.context_today(self))
+        return posted
+
+    def _get_dunning_open_lines(self):
+        """Receivable lines of posted invoices on which something is open, oldest due first.
+
+        :return: account.move.line
+        """
+        return self.line_ids.filtered(
+            lambda line: line.account_type == 'asset_receivable'
+            and line.parent_state == 'posted'
+            and not line.reconciled
+            and line.amount_residual_currency > 0
+        ).sorted(lambda line: (line.date_maturity or line.date, line.id))
+
+    #=== End of pauses ===#

@@ -14,3 +14,30 @@ class AccountMoveLine(models.Model):
         ondelete='restrict',
     )
     dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True)
+
+    #=== PAUSES: blocks, promises, payment plans ===#
+
+    payment_plan_id = fields.Many2one(
+        comodel_name='account.payment.plan',
+        string="Payment plan",
+        copy=False,
+        readonly=True,
+        index='btree_not_null',
+        ondelete='set null',
+        groups='account.group_account_invoice,account.group_account_readonly',
+        help="The running plan that the line is in; plans that are over are not shown here.",
+    )
+
+    def unlink(self):
+        # EXTENDS 'account': a pause whose last line is gone must not become one of the whole customer
+        blocks = self.env['account.dunning.block']._find_of_lines(self)
+        result = super().unlink()
+        blocks._end_without_lines(fields.Date.context_today(self))
+        return result
+
+    def _reconcile_post_hook(self, data):
+        # EXTENDS 'account': payment plans show at once what was paid
+        super()._reconcile_post_hook(data)
+        self.env['account.payment.plan']._follow_up_lines(self)
+
+    #=== End of pauses ===#

@@ -70,3 +70,37 @@ class ResCompany(models.Model):
             'credit_overdue_amount',
             'credit_auto_release',
         ]
+
+    #=== PAUSES: promises, payment plans ===#
+
+    promise_max_days = fields.Integer(
+        string="Longest promise (days)",
+        default=30,
+        help="A promise to pay later than this needs an accounting administrator; 0: no limit.",
+    )
+    promise_grace_days = fields.Integer(
+        string="Grace after a promise (days)",
+        default=3,
+        help="A promise is broken when so many days have gone by since the promised date.",
+    )
+    plan_grace_days = fields.Integer(
+        string="Grace after an installment (days)",
+        default=5,
+        help="An installment that is late by more days breaks the payment plan.",
+    )
+    plan_broken_hold = fields.Boolean(
+        string="Credit hold when a plan is broken",
+        help="A customer who breaks a payment plan comes under credit hold.",
+    )
+    plan_reminder_days = fields.Integer(
+        string="Remind before an installment (days)",
+        default=5,
+        help="So many days before each installment of a payment plan the customer is reminded; 0: no reminder.",
+    )
+
+    _pause_days_positive = models.Constraint(
+        'CHECK(promise_max_days >= 0 AND promise_grace_days >= 0 AND plan_grace_days >= 0 AND plan_reminder_days >= 0)',
+        "The days of promises and payment plans can't be negative.",
+    )
+
+    #=== End of pauses ===#

@@ -23,3 +23,10 @@ class ResConfigSettings(models.TransientModel):
         # The policy stands in the block of Odoo's credit limit: without that block there is no policy to see.
         if not self.account_use_credit_limit:
             self.credit_policy = 'off'
+
+    # Pauses: promises, payment plans
+    promise_max_days = fields.Integer(related='company_id.promise_max_days', readonly=False)
+    promise_grace_days = fields.Integer(related='company_id.promise_grace_days', readonly=False)
+    plan_grace_days = fields.Integer(related='company_id.plan_grace_days', readonly=False)
+    plan_broken_hold = fields.Boolean(related='company_id.plan_broken_hold', readonly=False)
+    plan_reminder_days = fields.Integer(related='company_id.plan_reminder_days', readonly=False)

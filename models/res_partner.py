@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Domain
+from odoo.tools import SQL
 
 
 class ResPartner(models.Model):
@@ -164,3 +165,169 @@ class ResPartner(models.Model):
         if not followup:
             raise UserError(self.env._("%(customer)s has nothing overdue.", customer=self.display_name))
         return followup._get_records_action(name=self.env._("Follow-up"))
+
+    #=== PAUSES: blocks, disputes, promises, payment plans ===#
+
+    promise_kept_count = fields.Integer(
+        string="Promises kept",
+        compute='_compute_promise_record',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    promise_broken_count = fields.Integer(
+        string="Promises broken",
+        compute='_compute_promise_record',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    promise_open_count = fields.Integer(
+        string="Promises open",
+        compute='_compute_promise_record',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    promise_longest_delay = fields.Integer(
+        string="Longest delay after a promise (days)",
+        compute='_compute_promise_record',
+        groups='account.group_account_invoice,account.group_account_readonly',
+        help="The most days that the customer has let us wait after a promised date.",
+    )
+    payment_plan_id = fields.Many2one(
+        comodel_name='account.payment.plan',
+        string="Running payment plan",
+        compute='_compute_payment_plan_id',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    payment_plan_count = fields.Integer(
+        compute='_compute_payment_plan_id',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    dispute_open_count = fields.Integer(
+        string="Open disputes",
+        compute='_compute_dispute_open_count',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    dunning_block_count = fields.Integer(
+        string="Running pauses",
+        compute='_compute_dunning_block_count',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+
+    @api.depends_context('company')
+    def _compute_promise_record(self):
+        record = {}
+        for partner, state, count in self.env['account.payment.promise']._read_group(
+            [('partner_id', 'in', self.commercial_partner_id.ids), ('company_id', '=', self.env.company.id)],
+            ['partner_id', 'state'],
+            ['__count'],
+        ):
+            record[partner, state] = count
+        self.env['account.payment.promise'].flush_model()
+        delays = dict(self.env.execute_query(SQL(
+            """
+            SELECT partner_id, MAX(date_closed - date)
+              FROM account_payment_promise
+             WHERE partner_id = ANY(%s) AND company_id = %s AND state IN ('kept', 'broken')
+          GROUP BY partner_id
+            """,
+            self.commercial_partner_id.ids, self.env.company.id,
+        )))
+        for partner in self:
+            commercial = partner.commercial_partner_id
+            partner.promise_kept_count = record.get((commercial, 'kept'), 0)
+            partner.promise_broken_count = record.get((commercial, 'broken'), 0)
+            partner.promise_open_count = record.get((commercial, 'open'), 0)
+            partner.promise_longest_delay = max(delays.get(commercial.id, 0), 0)
+
+    @api.depends_context('company')
+    def _compute_payment_plan_id(self):
+        Plan = self.env['account.payment.plan']
+        plans = Plan.search([
+            ('partner_id', 'in', self.commercial_partner_id.ids), ('company_id', '=', self.env.company.id),
+        ])
+        by_partner = plans.grouped('partner_id')
+        for partner in self:
+            of_partner = by_partner.get(partner.commercial_partner_id, Plan)
+            partner.payment_plan_id = of_partner.filtered(
+                lambda plan: plan.state in Plan._get_live_states()).sorted('id', reverse=True)[:1]
+            partner.payment_plan_count = len(of_partner)
+
+    @api.depends_context('company')
+    def _compute_dispute_open_count(self):
+        counts = dict(self.env['account.dispute']._read_group(
+            [
+                ('partner_id', 'in', self.commercial_partner_id.ids),
+                ('company_id', '=', self.env.company.id),
+                ('state', '=', 'open'),
+            ],
+            ['partner_id'], ['__count'],
+        ))
+        for partner in self:
+            partner.dispute_open_count = counts.get(partner.commercial_partner_id, 0)
+
+    @api.depends_context('company')
+    def _compute_dunning_block_count(self):
+        counts = dict(self.env['account.dunning.block']._read_group(
+            [
+                ('partner_id', 'in', self.commercial_partner_id.ids),
+                ('company_id', '=', self.env.company.id),
+                ('state', '=', 'active'),
+            ],
+            ['partner_id'], ['__count'],
+        ))
+        for partner in self:
+            partner.dunning_block_count = counts.get(partner.commercial_partner_id, 0)
+
+    def _get_pause_action(self, xmlid, **context):
+        """A window action limited to the customer.
+
+        :param str xmlid: name of the action in this module
+        :param context: more keys for its context
+        :return: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id(f'account_dunning.{xmlid}')
+        action['domain'] = [('partner_id', '=', self.commercial_partner_id.id)]
+        action['context'] = {'default_partner_id': self.commercial_partner_id.id, **context}
+        return action
+
+    def action_view_promises(self):
+        """Open the customer's promises to pay."""
+        return self._get_pause_action('account_payment_promise_action')
+
+    def action_view_payment_plans(self):
+        """Open the customer's payment plans."""
+        return self._get_pause_action('account_payment_plan_action')
+
+    def action_view_disputes(self):
+        """Open the customer's disputes."""
+        return self._get_pause_action('account_dispute_action', create=False)
+
+    def action_view_dunning_blocks(self):
+        """Open the customer's running pauses."""
+        return self._get_pause_action('account_dunning_block_action', search_default_active=1)
+
+    def _get_open_items(self, company):
+        """What the statement of open items shows: open lines by currency, credits included, oldest due first.
+
+        :param company: res.company
+        :return: list of dict (currency, lines, total, overdue), amounts in the currency
+        """
+        self.ensure_one()
+        lines = self.env['account.move.line'].search([
+            ('partner_id', 'child_of', self.commercial_partner_id.id),
+            ('company_id', '=', company.id),
+            ('parent_state', '=', 'posted'),
+            ('account_type', '=', 'asset_receivable'),
+            ('reconciled', '=', False),
+        ], order='date_maturity, date, id')
+        today = fields.Date.context_today(self)
+        items = []
+        for currency, of_currency in lines.grouped('currency_id').items():
+            late = of_currency.filtered(lambda line: (line.date_maturity or line.date) < today and line.balance > 0)
+            items.append({
+                'currency': currency,
+                'lines': of_currency,
+                'total': sum(of_currency.mapped('amount_residual_currency')),
+                'overdue': sum(late.mapped('amount_residual_currency')),
+            })
+        return items
+
+    #=== End of pauses ===#

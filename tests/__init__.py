@@ -10,3 +10,10 @@ from . import test_credit_control
 from . import test_credit_race
 from . import test_credit_cost
 from . import test_credit_portal
+from . import test_dispute
+from . import test_dunning_block
+from . import test_payment_promise
+from . import test_payment_plan
+from . import test_payment_plan_schedule
+from . import test_payment_plan_portal
+from . import test_pause_scale

@@ -1,0 +1,410 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.fields import Command
+from odoo.tools import SQL, format_date, formatLang
+
+
+class AccountPaymentPromise(models.Model):
+    """The customer says when and how much they pay: dunning waits for it, and not a day longer than promised."""
+
+    _name = 'account.payment.promise'
+    _description = "Promise to pay"
+    _order = 'date desc, id desc'
+    _check_company_auto = True
+
+    partner_id = fields.Many2one(
+        comodel_name='res.partner',
+        string="Customer",
+        required=True,
+        index=True,
+        ondelete='restrict',
+        check_company=True,
+    )
+    company_id = fields.Many2one(
+        comodel_name='res.company',
+        required=True,
+        default=lambda self: self.env.company,
+        index=True,
+    )
+    contact_id = fields.Many2one(
+        comodel_name='res.partner',
+        string="Promised by",
+        domain="[('commercial_partner_id', '=', partner_id)]",
+        ondelete='set null',
+    )
+    currency_id = fields.Many2one(
+        comodel_name='res.currency',
+        required=True,
+        compute='_compute_currency_id',
+        store=True,
+        readonly=False,
+        precompute=True,
+    )
+    amount = fields.Monetary(required=True)
+    date = fields.Date(string="Promised for", required=True)
+    date_promised = fields.Date(string="Promised on", required=True, readonly=True, default=fields.Date.context_today)
+    date_closed = fields.Date(string="Kept or broken on", readonly=True, copy=False)
+    method = fields.Selection(
+        selection=[
+            ('transfer', "Bank transfer"),
+            ('online', "Online payment"),
+            ('card', "Card"),
+            ('direct_debit', "Direct debit"),
+            ('check', "Check"),
+            ('cash', "Cash"),
+            ('other', "Other"),
+        ],
+        default='transfer',
+    )
+    state = fields.Selection(
+        selection=[('open', "Open"), ('kept', "Kept"), ('broken', "Broken"), ('cancelled', "Cancelled")],
+        required=True,
+        default='open',
+        readonly=True,
+        copy=False,
+        index=True,
+    )
+    move_line_ids = fields.Many2many(
+        comodel_name='account.move.line',
+        relation='account_payment_promise_move_line_rel',
+        column1='promise_id',
+        column2='move_line_id',
+        string="For",
+        check_company=True,
+        help="Empty when entered: what the customer owes in the currency, overdue first.",
+    )
+    amount_start = fields.Monetary(
+        string="Open when promised",
+        readonly=True,
+        copy=False,
+        help="What was open on the lines when the promise was made: what they lose from there is what was paid.",
+    )
+    delay_days = fields.Integer(
+        string="Days after promise",
+        compute='_compute_delay_days',
+        help="Days between the promised date and the day on which it was kept or given up.",
+    )
+    user_id = fields.Many2one(
+        comodel_name='res.users', string="Noted by", default=lambda self: self.env.user, ondelete='set null')
+    note = fields.Text()
+    block_id = fields.Many2one(
+        comodel_name='account.dunning.block',
+        string="Pause",
+        readonly=True,
+        copy=False,
+        index='btree_not_null',
+        ondelete='set null',
+    )
+
+    _amount_positive = models.Constraint('CHECK(amount > 0)', "The promised amount must be positive.")
+    _open_idx = models.Index("(company_id) WHERE state = 'open'")
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id', 'amount', 'date')
+    def _compute_display_name(self):
+        for promise in self:
+            promise.display_name = self.env._(
+                "%(amount)s on %(date)s",
+                amount=promise._format_amount(),
+                date=format_date(self.env, promise.date) if promise.date else '',
+            )
+
+    @api.depends('company_id', 'move_line_ids')
+    def _compute_currency_id(self):
+        for promise in self:
+            currencies = promise.move_line_ids.currency_id
+            if not promise.currency_id or len(currencies) == 1:
+                promise.currency_id = currencies if len(currencies) == 1 else promise.company_id.currency_id
+
+    @api.depends('date', 'date_closed')
+    def _compute_delay_days(self):
+        for promise in self:
+            closed = promise.date_closed if promise.state in ('kept', 'broken') else False
+            promise.delay_days = max((closed - promise.date).days, 0) if closed and promise.date else 0
+
+    #=== CONSTRAINT METHODS ===#
+
+    @api.constrains('move_line_ids', 'partner_id', 'currency_id')
+    def _check_move_lines(self):
+        for promise in self:
+            for line in promise.move_line_ids:
+                if line.partner_id.commercial_partner_id != promise.partner_id.commercial_partner_id:
+                    raise ValidationError(self.env._(
+                        "%(invoice)s is not an invoice of %(customer)s.",
+                        invoice=line.move_id.display_name, customer=promise.partner_id.display_name))
+                if line.currency_id != promise.currency_id:
+                    raise ValidationError(self.env._(
+                        "%(invoice)s is in %(currency)s: note a promise of its own for it.",
+                        invoice=line.move_id.display_name, currency=line.currency_id.name))
+
+    def _check_date_allowed(self):
+        """Refuse dates later than the company's longest delay, unless a manager sets them.
+
+        :raise AccessError: the delay needs an accounting administrator
+        """
+        for promise in self:
+            longest = promise.company_id.promise_max_days
+            if (
+                longest
+                and promise.date > promise.date_promised + timedelta(days=longest)
+                and not (self.env.su or self.env.user.has_group('account.group_account_manager'))
+            ):
+                raise AccessError(self.env._(
+                    "A promise may be at most %(days)s days away, that is until %(date)s. Only an accounting "
+                    "administrator can accept a later one; a payment plan may be the better answer.",
+                    days=longest,
+                    date=format_date(self.env, promise.date_promised + timedelta(days=longest)),
+                ))
+
+    #=== CRUD METHODS ===#
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """A promise pauses what it is for as soon as it exists.
+
+        :raise UserError: when the customer owes nothing in the currency
+        :raise AccessError: when the date needs a manager
+        """
+        for vals in vals_list:
+            if vals.get('partner_id'):
+                partner = self.env['res.partner'].browse(vals['partner_id'])
+                vals['partner_id'] = partner.commercial_partner_id.id
+                vals.setdefault('contact_id', partner.id if partner != partner.commercial_partner_id else False)
+        promises = super().create(vals_list)
+        for promise in promises:
+            promise._fill_lines()
+        promises._check_date_allowed()
+        for promise in promises:
+            promise._open_block()
+        promises._tell_all(lambda promise: self.env._(
+            "%(who)s promised to pay %(amount)s on %(date)s.",
+            who=promise.contact_id.name or promise.partner_id.name,
+            amount=promise._format_amount(),
+            date=format_date(self.env, promise.date),
+        ))
+        return promises
+
+    def write(self, vals):
+        if vals.keys() & {'partner_id', 'company_id', 'currency_id', 'move_line_ids', 'amount', 'date'}:
+            if closed := self.filtered(lambda promise: promise.state != 'open')[:1]:
+                raise UserError(self.env._("The promise %s is closed and can't be changed. Note a new one.",
+                                           closed.display_name))
+        result = super().write(vals)
+        if vals.keys() & {'date', 'company_id'}:
+            self._check_date_allowed()
+        if vals.keys() & {'date', 'amount', 'move_line_ids'}:
+            for promise in self:
+                promise._open_block()
+        return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_closed(self):
+        if self.filtered(lambda promise: promise.state in ('kept', 'broken')):
+            raise UserError(self.env._("A kept or broken promise is part of the customer's history and can't be "
+                                       "deleted."))
+        self.block_id._end(fields.Date.context_today(self))
+
+    #=== ACTION METHODS ===#
+
+    def action_cancel(self):
+        """Give up the promise without blaming the customer: dunning goes on as before."""
+        self._cancel(fields.Date.context_today(self), self.env._("cancelled"))
+
+    #=== BUSINESS METHODS ===#
+
+    def _cancel(self, date, why):
+        """Cancel open promises.
+
+        :param datetime.date date: the day from which dunning goes on
+        :param str why: ends the sentence "The promise of X for Y was: "
+        """
+        promises = self.filtered(lambda promise: promise.state == 'open')
+        promises._close(date, 'cancelled')
+        promises._tell_all(lambda promise: self.env._(
+            "Promise of %(amount)s for %(date)s: %(why)s.",
+            amount=promise._format_amount(), date=format_date(self.env, promise.date), why=why))
+
+    def _fill_lines(self):
+        """Without lines a promise is for what the customer owes: what is overdue, else what is open.
+
+        :raise UserError: when that is nothing
+        """
+        self.ensure_one()
+        lines = self.move_line_ids
+        if not lines:
+            lines = self.env['account.dunning.block']._find_open_lines(
+                self.partner_id, self.company_id, self.currency_id)
+            overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < self.date_promised)
+            lines = overdue or lines
+        lines = lines.filtered(lambda line: not line.reconciled and line.amount_residual_currency > 0)
+        if not lines:
+            raise UserError(self.env._(
+                "%(customer)s owes nothing in %(currency)s: there is nothing to promise.",
+                customer=self.partner_id.display_name, currency=self.currency_id.name))
+        # Not through write(): the promise is not announced yet
+        super().write({
+            'move_line_ids': [Command.set(lines.ids)],
+            'amount_start': sum(lines.mapped('amount_residual_currency')),
+        })
+
+    def _prepare_block_values(self):
+        """Values of the pause: until the promised date plus grace; only so much of the lines as is promised."""
+        self.ensure_one()
+        open_amount = sum(self.move_line_ids.mapped('amount_residual_currency'))
+        partial = self.currency_id.compare_amounts(self.amount, open_amount) < 0
+        return {
+            'company_id': self.company_id.id,
+            'partner_id': self.partner_id.id,
+            'move_line_ids': self.move_line_ids.ids,
+            'reason': 'promise',
+            'currency_id': self.currency_id.id,
+            'amount': self.amount if partial else 0.0,
+            'date_from': min(self.date_promised, self.date),
+            'date_until': self.date + timedelta(days=self.company_id.promise_grace_days),
+        }
+
+    def _open_block(self):
+        self.ensure_one()
+        values = self._prepare_block_values()
+        if self.block_id:
+            self.block_id.write(values)
+        else:
+            self.block_id = self.env['account.dunning.block'].create(values)
+
+    @api.model
+    def _update_promises(self, company, date):
+        """Find out which open promises of the company were kept or broken, from what was really paid.
+
+        Paid is what the lines have lost since the promise was made, plus the customer's payments and credits of
+        since then that are not matched yet; earlier promises take of those first. Kept: that covers the amount, or
+        nothing is left to pay. Broken: not kept, and the date plus grace is over. A promise whose lines were
+        settled by credit notes alone is cancelled: there was nothing left to keep.
+
+        :param company: res.company
+        :param datetime.date date: the company's today
+        """
+        self.env.flush_all()
+        self.env.cr.execute(self._get_outcome_query(company, date))
+        outcomes = {'kept': [], 'broken': [], 'cancelled': []}
+        for promise_id, outcome in self.env.cr.fetchall():
+            outcomes[outcome].append(promise_id)
+        kept, broken, moot = (
+            self.browse(outcomes[outcome]) for outcome in ('kept', 'broken', 'cancelled')
+        )
+        kept._close(date, 'kept')
+        broken._close(date, 'broken')
+        moot._close(date, 'cancelled')
+        kept._tell_all(lambda promise: self.env._(
+            "Promise of %(amount)s for %(date)s kept.",
+            amount=promise._format_amount(), date=format_date(self.env, promise.date)))
+        broken._tell_all(lambda promise: self.env._(
+            "Promise of %(amount)s for %(date)s broken; the next reminder is due at once.",
+            amount=promise._format_amount(), date=format_date(self.env, promise.date)))
+        moot._tell_all(lambda promise: self.env._(
+            "Promise of %(amount)s for %(date)s: settled by a credit note.",
+            amount=promise._format_amount(), date=format_date(self.env, promise.date)))
+
+    @api.model
+    def _get_outcome_query(self, company, date):
+        """Decided promises of the company: rows of (id, 'kept' | 'broken' | 'cancelled')."""
+        return SQL(
+            """
+            WITH promise AS MATERIALIZED (
+                SELECT id, partner_id, currency_id, company_id, amount, amount_start, date,
+                       LEAST(date_promised, date) AS since
+                  FROM account_payment_promise
+                 WHERE company_id = %(company)s AND state = 'open'
+            ), line AS (
+                -- A line that is back in draft is neither paid nor claimable: nobody is blamed meanwhile
+                SELECT promise.id,
+                       SUM(CASE WHEN line.parent_state = 'cancel' THEN 0
+                                ELSE GREATEST(line.amount_residual_currency, 0) END) AS amount_open,
+                       BOOL_OR(line.parent_state = 'draft') AS has_draft
+                  FROM promise
+                  JOIN account_payment_promise_move_line_rel rel ON rel.promise_id = promise.id
+                  JOIN account_move_line line ON line.id = rel.move_line_id
+              GROUP BY promise.id
+            ), credit AS (
+                %(credit)s
+            ), need AS (
+                SELECT promise.*,
+                       COALESCE(line.amount_open, 0) AS amount_open,
+                       COALESCE(line.has_draft, FALSE) AS has_draft,
+                       COALESCE(credit.amount, 0) AS credit,
+                       GREATEST(LEAST(
+                           promise.amount - GREATEST(promise.amount_start - COALESCE(line.amount_open, 0), 0),
+                           COALESCE(line.amount_open, 0)
+                       ), 0) AS missing
+                  FROM promise
+             LEFT JOIN line ON line.id = promise.id
+             LEFT JOIN credit ON credit.id = promise.id
+            ), shared AS (
+                SELECT need.*,
+                       SUM(missing) OVER (PARTITION BY partner_id, currency_id ORDER BY date, id) AS missing_so_far
+                  FROM need
+            )
+            SELECT shared.id,
+                   CASE WHEN shared.missing > 0 AND shared.missing_so_far > shared.credit THEN 'broken'
+                        WHEN shared.amount_open = 0 AND shared.amount_start > 0
+                             AND credited.amount >= shared.amount_start THEN 'cancelled'
+                        ELSE 'kept' END
+              FROM shared
+         LEFT JOIN LATERAL (
+                       SELECT SUM(partial.debit_amount_currency) AS amount
+                         FROM account_payment_promise_move_line_rel rel
+                         JOIN account_partial_reconcile partial ON partial.debit_move_id = rel.move_line_id
+                         JOIN account_move_line line ON line.id = partial.credit_move_id
+                         JOIN account_move move ON move.id = line.move_id
+                        WHERE rel.promise_id = shared.id AND move.move_type = 'out_refund'
+                   ) credited ON shared.amount_open = 0
+             WHERE NOT shared.has_draft
+               AND (shared.missing <= 0
+                    OR shared.missing_so_far <= shared.credit
+                    OR shared.date + %(grace)s < %(date)s)
+            """,
+            credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("promise")),
+            company=company.id,
+            grace=company.promise_grace_days,
+            date=date,
+        )
+
+    def _close(self, date, state):
+        """Close promises and their pauses, in one statement each.
+
+        :param datetime.date date: the company's today
+        :param str state: 'kept', 'broken' or 'cancelled'
+        """
+        if not self:
+            return
+        self.block_id._end(date, broken=state == 'broken')
+        self.env.flush_all()
+        self.env.cr.execute(SQL(
+            """
+            UPDATE account_payment_promise
+               SET state = %(state)s, date_closed = %(date)s,
+                   write_uid = %(uid)s, write_date = (now() AT TIME ZONE 'UTC')
+             WHERE id IN %(ids)s
+            """,
+            state=state, date=date, uid=self.env.uid, ids=self._ids,
+        ))
+        self.invalidate_recordset(['state', 'date_closed'])
+
+    #=== TOOLING ===#
+
+    def _format_amount(self):
+        return formatLang(self.env, self.amount, currency_obj=self.currency_id)
+
+    def _tell_all(self, sentence):
+        """Write a sentence to the chatter of each promise's customer and invoices.
+
+        :param sentence: function of a promise, returning a str
+        """
+        stories = []
+        for promise in self:
+            text = sentence(promise)
+            stories.append((promise.partner_id, text))
+            stories.extend((move, text) for move in promise.move_line_ids.move_id)
+        self.env['account.dunning.block']._tell(stories)

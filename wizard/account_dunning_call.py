@@ -1,0 +1,342 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.fields import Command
+
+
+class AccountDunningCall(models.TransientModel):
+    """What the customer said on the phone, and what follows from it."""
+
+    _name = 'account.dunning.call'
+    _description = "Log a call"
+    _check_company_auto = True
+
+    partner_id = fields.Many2one(comodel_name='res.partner', string="Customer", required=True)
+    company_id = fields.Many2one(
+        comodel_name='res.company', required=True, default=lambda self: self.env.company)
+    contact_id = fields.Many2one(
+        comodel_name='res.partner',
+        string="Spoke with",
+        compute='_compute_contact_id',
+        store=True,
+        readonly=False,
+        domain="[('commercial_partner_id', '=', partner_id)]",
+    )
+    phone = fields.Char(related='contact_id.phone')
+    outcome = fields.Selection(
+        selection=[
+            ('promise', "Will pay"),
+            ('plan', "Can't pay at once"),
+            ('dispute', "Disputes an invoice"),
+            ('forgot', "Forgot, or did not get the invoice"),
+            ('no_answer', "No answer"),
+        ],
+        required=True,
+        default='promise',
+    )
+    note = fields.Text()
+    open_move_ids = fields.Many2many(
+        comodel_name='account.move',
+        relation='account_dunning_call_open_move_rel',
+        compute='_compute_open_move_ids',
+        string="Open invoices",
+    )
+    move_ids = fields.Many2many(
+        comodel_name='account.move',
+        relation='account_dunning_call_move_rel',
+        string="About",
+        compute='_compute_move_ids',
+        store=True,
+        readonly=False,
+        domain="[('id', 'in', open_move_ids)]",
+    )
+    currency_id = fields.Many2one(comodel_name='res.currency', compute='_compute_currency_id')
+
+    # Will pay
+    promise_amount = fields.Monetary(
+        string="Amount", compute='_compute_promise_amount', store=True, readonly=False)
+    promise_date = fields.Date(string="On", default=lambda self: self._default_promise_date())
+    promise_method = fields.Selection(
+        selection=lambda self: self.env['account.payment.promise']._fields['method'].selection,
+        string="By",
+        default='transfer',
+    )
+
+    # Disputes
+    dispute_move_id = fields.Many2one(
+        comodel_name='account.move',
+        string="Invoice",
+        compute='_compute_dispute_move_id',
+        store=True,
+        readonly=False,
+        domain="[('id', 'in', open_move_ids)]",
+    )
+    dispute_currency_id = fields.Many2one(related='dispute_move_id.currency_id', string="Invoice currency")
+    dispute_amount = fields.Monetary(
+        string="Disputed amount",
+        currency_field='dispute_currency_id',
+        compute='_compute_dispute_amount',
+        store=True,
+        readonly=False,
+    )
+    dispute_reason = fields.Selection(
+        selection=lambda self: self.env['account.dispute']._fields['reason'].selection,
+        default='other',
+    )
+    dispute_user_id = fields.Many2one(
+        comodel_name='res.users', string="Owner", default=lambda self: self.env.user)
+
+    # What to do next
+    activity_type_id = fields.Many2one(
+        comodel_name='mail.activity.type',
+        string="Next activity",
+        domain=[('res_model', 'in', (False, 'res.partner'))],
+    )
+    activity_date = fields.Date(string="Due", default=lambda self: self._default_activity_date())
+    activity_summary = fields.Char(string="Summary")
+    activity_user_id = fields.Many2one(
+        comodel_name='res.users', string="For", default=lambda self: self.env.user)
+
+    # Papers that the customer asks for on the phone
+    email = fields.Char(
+        string="To",
+        compute='_compute_email',
+        store=True,
+        readonly=False,
+    )
+    send_move_ids = fields.Many2many(
+        comodel_name='account.move',
+        relation='account_dunning_call_send_move_rel',
+        string="Invoices to send",
+        domain="[('id', 'in', open_move_ids)]",
+    )
+    send_statement = fields.Boolean(string="Statement of open items")
+    documents_sent = fields.Char(readonly=True)
+
+    #=== DEFAULT METHODS ===#
+
+    @api.model
+    def default_get(self, fields_list):
+        """From the invoices or the customer that the dialog is opened on."""
+        values = super().default_get(fields_list)
+        moves = self.env['account.move']
+        if self.env.context.get('active_model') == 'account.move':
+            moves = moves.browse(self.env.context.get('active_ids', []))
+        elif self.env.context.get('active_model') == 'res.partner' and self.env.context.get('active_id'):
+            values.setdefault('partner_id', self.env.context['active_id'])
+        if moves:
+            if len(moves.commercial_partner_id) > 1:
+                raise UserError(self.env._("Choose invoices of one customer: a call is with one customer."))
+            values.setdefault('partner_id', moves.commercial_partner_id.id)
+            values['company_id'] = moves.company_id[:1].id
+            values['move_ids'] = [Command.set(moves.ids)]
+        if values.get('partner_id'):
+            partner = self.env['res.partner'].browse(values['partner_id'])
+            if partner != partner.commercial_partner_id:
+                values.setdefault('contact_id', partner.id)
+            values['partner_id'] = partner.commercial_partner_id.id
+        return values
+
+    def _default_promise_date(self):
+        return fields.Date.context_today(self) + timedelta(days=7)
+
+    def _default_activity_date(self):
+        return fields.Date.context_today(self) + timedelta(days=1)
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id')
+    def _compute_contact_id(self):
+        for call in self:
+            if call.contact_id.commercial_partner_id != call.partner_id:
+                children = call.partner_id.child_ids
+                call.contact_id = (
+                    children.filtered(lambda child: child.type == 'dunning')[:1]
+                    or self.env['res.partner'].browse(call.partner_id.address_get(['invoice'])['invoice'])
+                )
+
+    @api.depends('partner_id', 'company_id')
+    def _compute_open_move_ids(self):
+        for call in self:
+            call.open_move_ids = self.env['account.dunning.block']._find_open_lines(
+                call.partner_id, call.company_id).move_id if call.partner_id else False
+
+    @api.depends('open_move_ids')
+    def _compute_move_ids(self):
+        today = fields.Date.context_today(self)
+        for call in self:
+            if not call.move_ids:
+                overdue = call.open_move_ids._origin._get_dunning_open_lines().filtered(
+                    lambda line: (line.date_maturity or line.date) < today)
+                call.move_ids = overdue.move_id
+
+    @api.depends('move_ids')
+    def _compute_currency_id(self):
+        for call in self:
+            call.currency_id = call.move_ids[:1].currency_id or call.company_id.currency_id
+
+    @api.depends('move_ids')
+    def _compute_promise_amount(self):
+        for call in self:
+            call.promise_amount = sum(
+                call._get_lines().filtered(lambda line: line.currency_id == call.currency_id)
+                .mapped('amount_residual_currency'))
+
+    @api.depends('move_ids')
+    def _compute_dispute_move_id(self):
+        for call in self:
+            if not call.dispute_move_id:
+                call.dispute_move_id = call.move_ids[:1]
+
+    @api.depends('dispute_move_id')
+    def _compute_dispute_amount(self):
+        for call in self:
+            call.dispute_amount = sum(
+                call.dispute_move_id._get_dunning_open_lines().mapped('amount_residual_currency'))
+
+    @api.depends('contact_id')
+    def _compute_email(self):
+        for call in self:
+            call.email = call.contact_id.email or call.partner_id.email
+
+    #=== ACTION METHODS ===#
+
+    def action_log(self):
+        """Write the call to the customer's and the invoices' story, and open what the outcome asks for.
+
+        :return: the dialog that makes a payment plan, or the action that closes this one
+        """
+        self.ensure_one()
+        self.partner_id.check_access('read')
+        self._log_call()
+        if self.outcome == 'promise':
+            self._create_promises()
+        elif self.outcome == 'dispute':
+            self._create_dispute()
+        if self.activity_type_id:
+            self._schedule_activity()
+        if self.outcome == 'plan':
+            return self._get_plan_action()
+        return {'type': 'ir.actions.act_window_close'}
+
+    def action_send_documents(self):
+        """Send the invoices and the statement now, and stay in the dialog: the customer is on the phone.
+
+        :return: the action that shows this dialog again
+        :raise UserError: without an address, or with nothing to send
+        """
+        self.ensure_one()
+        if not self.email:
+            raise UserError(self.env._("Give the e-mail address to send to."))
+        if not self.send_move_ids and not self.send_statement:
+            raise UserError(self.env._("Choose the invoices to send, or the statement."))
+        self._send_documents()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Log a call"),
+            'res_model': self._name,
+            'res_id': self.id,
+            'view_mode': 'form',
+            'target': 'new',
+        }
+
+    #=== BUSINESS METHODS ===#
+
+    def _get_lines(self):
+        return self.move_ids._origin._get_dunning_open_lines()
+
+    def _log_call(self):
+        outcome = dict(self._fields['outcome']._description_selection(self.env))[self.outcome]
+        text = self.env._(
+            "Call with %(contact)s: %(outcome)s.",
+            contact=self.contact_id.name or self.partner_id.name, outcome=outcome)
+        if self.note:
+            text = f"{text} {self.note}"
+        stories = [(self.partner_id, text)] + [(move, text) for move in self.move_ids]
+        self.env['account.dunning.block']._tell(stories)
+
+    def _create_promises(self):
+        """The promise, on what the call was about.
+
+        :raise UserError: without amount or date, with a date that is over, or for invoices in several currencies
+        """
+        if not self.promise_date or self.promise_date < fields.Date.context_today(self):
+            raise UserError(self.env._("Give the day of the promise; it can't be over."))
+        if self.currency_id.compare_amounts(self.promise_amount, 0.0) <= 0:
+            raise UserError(self.env._("Give the amount that is promised."))
+        lines = self._get_lines()
+        if len(lines.currency_id) > 1:
+            raise UserError(self.env._("The invoices are in several currencies: log a promise for each."))
+        return self.env['account.payment.promise'].create({
+            'partner_id': self.partner_id.id,
+            'company_id': self.company_id.id,
+            'contact_id': self.contact_id.id,
+            'currency_id': self.currency_id.id,
+            'amount': self.promise_amount,
+            'date': self.promise_date,
+            'method': self.promise_method,
+            'move_line_ids': [Command.set(lines.ids)],
+            'note': self.note,
+        })
+
+    def _create_dispute(self):
+        if not self.dispute_move_id:
+            raise UserError(self.env._("Choose the invoice that is disputed."))
+        return self.env['account.dispute'].create({
+            'move_id': self.dispute_move_id.id,
+            'amount': self.dispute_amount,
+            'reason': self.dispute_reason or 'other',
+            'note': self.note,
+            'user_id': self.dispute_user_id.id,
+        })
+
+    def _schedule_activity(self):
+        self.partner_id.activity_schedule(
+            activity_type_id=self.activity_type_id.id,
+            date_deadline=self.activity_date,
+            summary=self.activity_summary,
+            note=self.note,
+            user_id=self.activity_user_id.id or self.env.uid,
+        )
+
+    def _get_plan_action(self):
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_payment_plan_prepare_action')
+        action['context'] = {
+            'default_partner_id': self.partner_id.id,
+            'default_company_id': self.company_id.id,
+            'default_contact_id': self.contact_id.id,
+        }
+        if lines := self._get_lines().filtered(lambda line: line.currency_id == self.currency_id):
+            action['context']['default_move_line_ids'] = lines.ids
+        return action
+
+    def _send_documents(self):
+        """E-mail the chosen papers in the customer's language."""
+        names, attachments = [], []
+        for move in self.send_move_ids:
+            move.check_access('read')
+            document = move._get_invoice_legal_documents('pdf', allow_fallback=True)
+            if document:
+                attachments.append((document['filename'], document['content']))
+                names.append(move.name)
+        if self.send_statement:
+            content, report_type = self.env['ir.actions.report'].sudo().with_company(
+                self.company_id)._render_qweb_pdf('account_dunning.action_report_statement', self.partner_id.ids)
+            name = self.env._("Statement of open items")
+            attachments.append((f"{name}.{report_type}", content))
+            names.append(name)
+        recipient = self.contact_id or self.partner_id
+        template = self.env.ref('account_dunning.mail_template_requested_documents')
+        template.with_company(self.company_id).send_mail(recipient.id, force_send=True, email_values={
+            'email_to': self.email,
+            'recipient_ids': [],
+            'attachment_ids': self.env['ir.attachment'].create([
+                {'name': name, 'raw': content, 'res_model': 'res.partner', 'res_id': recipient.id}
+                for name, content in attachments
+            ]).ids,
+        })
+        self.documents_sent = self.env._(
+            "Sent to %(email)s: %(documents)s", email=self.email, documents=", ".join(names))
+        self.env['account.dunning.block']._tell([(self.partner_id, self.documents_sent)])
+        self.write({'send_move_ids': [Command.clear()], 'send_statement': False})
