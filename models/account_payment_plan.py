@@ -287,6 +287,7 @@ class AccountPaymentPlan(models.Model):
         :return: the action that opens the e-mail with the agreement
         :raise UserError: when the schedule does not add up, or a line is in another live plan
         """
+        self.check_access('write')
         for plan in self:
             if plan.state != 'draft':
                 raise UserError(self.env._("Payment plan %s has already been offered.", plan.name))
@@ -331,6 +332,7 @@ class AccountPaymentPlan(models.Model):
 
         :raise UserError: when the plan is not on offer
         """
+        self.check_access('write')
         for plan in self:
             plan._sign(plan.contact_id.name or plan.partner_id.name)
 
@@ -339,6 +341,7 @@ class AccountPaymentPlan(models.Model):
 
         :raise UserError: when the plan is over
         """
+        self.check_access('write')
         if over := self.filtered(lambda plan: plan.state in ('done', 'broken', 'cancelled'))[:1]:
             raise UserError(self.env._("Payment plan %s is already over.", over.name))
         offered = self.filtered(lambda plan: plan.state != 'draft')
@@ -350,6 +353,7 @@ class AccountPaymentPlan(models.Model):
 
         :raise UserError: when it is not signed or active
         """
+        self.check_access('write')
         if other := self.filtered(lambda plan: plan.state not in ('signed', 'active'))[:1]:
             raise UserError(self.env._("Only a signed payment plan can be broken; %s is not.", other.name))
         self._break(fields.Date.context_today(self))
@@ -597,6 +601,8 @@ class AccountPaymentPlan(models.Model):
 
     def _hold_customers(self):
         """Put the customers of broken plans on credit hold, where the company wants that."""
+        if 'credit_hold' not in self.env['res.partner']._fields:
+            return
         for company, plans in self.filtered('company_id.plan_broken_hold').grouped('company_id').items():
             customers = plans.partner_id.sudo().with_company(company).filtered(
                 lambda partner: not partner.credit_hold)

@@ -54,6 +54,7 @@ class TestPauseScale(PaymentPlanCommon):
         move_ids = self._clone(
             move, count, name="name || '-' || n", sequence_number="sequence_number + n", access_token="NULL")
         line_ids = self._clone(self.line, count)
+        self.env.cr.execute("ANALYZE account_move, account_move_line, res_partner")
         self.env.cr.execute(SQL(
             """
             UPDATE account_move_line line
@@ -70,15 +71,15 @@ class TestPauseScale(PaymentPlanCommon):
         ))
         self.env.cr.execute(SQL(
             """
-            UPDATE account_move move SET partner_id = line.partner_id, commercial_partner_id = line.partner_id
-              FROM account_move_line line WHERE line.move_id = move.id AND move.id = ANY(%s)
-            """, move_ids))
+            UPDATE account_move move SET partner_id = clone.partner_id, commercial_partner_id = clone.partner_id
+              FROM unnest(%s, %s) AS clone(id, partner_id) WHERE clone.id = move.id
+            """, move_ids, [partner_ids[index // 10] for index in range(count)]))
 
         promise = self.env['account.payment.promise'].create({
             'partner_id': self.partner_a.id, 'company_id': self.company.id, 'amount': 1000.0, 'date': '2024-03-08'})
         block_ids = self._clone(promise.block_id, promises)
         promise_ids = self._clone(
-            promise, promises, date="CASE WHEN n % 10 = 2 THEN '2024-03-03'::date ELSE '2024-03-20' END")
+            promise, promises, date="CASE WHEN n %% 10 = 3 THEN '2024-03-03'::date ELSE '2024-03-20' END")
         self._link('account_payment_promise_move_line_rel', 'promise_id', promise_ids, line_ids[:promises])
         self._link('account_dunning_block_move_line_rel', 'block_id', block_ids, line_ids[:promises])
         self._own('account_payment_promise', promise_ids, block_ids, line_ids[:promises])
@@ -92,9 +93,9 @@ class TestPauseScale(PaymentPlanCommon):
         self._own('account_payment_plan', plan_ids, block_ids, line_ids[promises:])
         self.env.cr.execute(SQL(
             """
-            UPDATE account_move_line line SET payment_plan_id = rel.plan_id
-              FROM account_payment_plan_move_line_rel rel WHERE rel.move_line_id = line.id AND rel.plan_id = ANY(%s)
-            """, plan_ids))
+            UPDATE account_move_line line SET payment_plan_id = link.plan_id
+              FROM unnest(%s, %s) AS link(plan_id, line_id) WHERE link.line_id = line.id
+            """, plan_ids, line_ids[promises:]))
         self.env.cr.execute(SQL(
             """
             INSERT INTO account_payment_plan_installment

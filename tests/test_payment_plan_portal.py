@@ -55,14 +55,14 @@ class TestPaymentPlanPortal(PaymentPlanPortalCommon, HttpCase):
         response = self.url_open(plan.get_portal_url())
         self.assertEqual(response.status_code, 200)
         self.assertIn(plan.name, response.text)
-        self.assertIn("Accept &amp; Sign", response.text)
+        self.assertIn('data-bs-target="#modalaccept"', response.text)
         result = self._sign(plan, plan.access_token)
         self.assertTrue(result.get('force_refresh'), result)
         self.assertRecordValues(plan, [{'state': 'active', 'signed_by': "Joel Willis"}])
         self.assertTrue(base64.b64decode(plan.signature))
         message = plan.message_ids.filtered('attachment_ids')
         self.assertTrue(message, "the signed agreement is kept")
-        self.assertNotIn("Accept &amp; Sign", self.url_open(plan.get_portal_url()).text)
+        self.assertNotIn('data-bs-target="#modalaccept"', self.url_open(plan.get_portal_url()).text)
         self.assertIn('error', self._sign(plan, plan.access_token))
 
     def test_down_payment_comes_before_activation(self):
@@ -134,7 +134,7 @@ class TestPaymentPlanPortal(PaymentPlanPortalCommon, HttpCase):
     def test_too_much_cannot_be_paid(self):
         plan = self._plan(self.line)
         self.authenticate('portal_plan', 'portal_plan')
-        with self.assertLogs('odoo.http', 'WARNING'), self.assertRaisesRegex(Exception, "not open on the payment plan"):
+        with self.assertLogs('odoo.http', 'WARNING'), self.assertRaisesRegex(Exception, "ValidationError"):
             self.make_jsonrpc_request(f'/my/payment_plans/{plan.id}/transaction', {
                 'access_token': plan._portal_ensure_token(), 'amount': 1000.01, 'provider_id': 1,
                 'payment_method_id': 1, 'token_id': None, 'flow': 'direct', 'tokenization_requested': False,

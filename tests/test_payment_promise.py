@@ -15,12 +15,6 @@ class TestPaymentPromise(DunningCommon):
     def setUpClass(cls):
         super().setUpClass()
         cls.company.sudo().write({'promise_max_days': 30, 'promise_grace_days': 3})
-        # Levels that need no mail server: the activity is what goes out
-        cls.procedure.level_ids.sudo().write({
-            'send_email': False,
-            'create_activity': True,
-            'activity_type_id': cls.env.ref('mail.mail_activity_data_call').id,
-        })
         cls.line = cls._create_due_invoice('2024-02-01', 1000.0)
 
     def _promise(self, amount=1000.0, day='2024-03-08', **values):
@@ -29,6 +23,12 @@ class TestPaymentPromise(DunningCommon):
 
     def _update(self, day):
         self.env['account.dunning.block']._update_pauses(self.company, date.fromisoformat(day))
+
+    def _run_and_send(self, day):
+        """The daily run, and its queue worked off."""
+        self._run_cron('ir_cron_dunning_run')
+        self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)])._mark_sent(
+            date.fromisoformat(day))
 
     def test_pauses_until_the_date_plus_grace(self):
         promise = self._promise()
@@ -98,7 +98,7 @@ class TestPaymentPromise(DunningCommon):
         self.assertEqual(second.state, 'broken')
 
     def test_broken_next_step_is_due_at_once(self):
-        self._run_crons()
+        self._run_and_send('2024-03-01')
         self.assertEqual(self.line.dunning_level_id, self.level_1)
         promise = self._promise(day='2024-03-02')
         self._update('2024-03-05')
@@ -111,7 +111,7 @@ class TestPaymentPromise(DunningCommon):
                 'state': 'ended', 'broken': True, 'date_ended': date(2024, 3, 6)}])
             # five days after the last reminder, where seven are the rule
             self.assertEqual(self._due('2024-03-06'), {self.line: "Level 2"})
-            self._run_crons()
+            self._run_and_send('2024-03-06')
             self.assertEqual(self.line.dunning_level_id, self.level_2)
         self.assertEqual(self.partner_a.promise_broken_count, 1)
         bodies = self.line.move_id.message_ids.mapped('body')
@@ -121,7 +121,7 @@ class TestPaymentPromise(DunningCommon):
     def test_broken_by_the_scheduled_action_goes_out_the_same_day(self):
         promise = self._promise(day='2024-03-02')
         with freeze_time('2024-03-06'):
-            self._run_crons()
+            self._run_and_send('2024-03-06')
         self.assertEqual(promise.state, 'broken')
         self.assertEqual(self.line.dunning_level_id, self.level_1)
 

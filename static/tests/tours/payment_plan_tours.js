@@ -15,7 +15,7 @@ registry.category("web_tour.tours").add("account_dunning_log_call_and_plan", {
         },
         {
             content: "the customer can't pay at once",
-            trigger: ".modal .o_field_widget[name=outcome] label:contains(\"Can't pay at once\")",
+            trigger: ".modal .o_field_widget[name=outcome] input[data-value='plan']",
             run: "click",
         },
         {
