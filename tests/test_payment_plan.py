@@ -42,8 +42,8 @@ class PaymentPlanCommon(DunningCommon):
     def _run_and_send(self, day):
         """The daily run, and its queue worked off."""
         self._run_cron('ir_cron_dunning_run')
-        self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)])._mark_sent(
-            date.fromisoformat(day))
+        if queue := self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)]):
+            queue._mark_sent(date.fromisoformat(day))
 
     def _get_paid(self, plan):
         return plan.installment_ids.sorted('date').mapped('amount_paid')

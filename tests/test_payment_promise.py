@@ -27,8 +27,8 @@ class TestPaymentPromise(DunningCommon):
     def _run_and_send(self, day):
         """The daily run, and its queue worked off."""
         self._run_cron('ir_cron_dunning_run')
-        self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)])._mark_sent(
-            date.fromisoformat(day))
+        if queue := self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)]):
+            queue._mark_sent(date.fromisoformat(day))
 
     def test_pauses_until_the_date_plus_grace(self):
         promise = self._promise()
