@@ -129,7 +129,8 @@ class AccountDispute(models.Model):
     def _compute_age_days(self):
         today = fields.Date.context_today(self)
         for dispute in self:
-            dispute.age_days = ((dispute.date_resolved or today) - dispute.date_opened).days if dispute.date_opened else 0
+            opened = dispute.date_opened or today
+            dispute.age_days = ((dispute.date_resolved or today) - opened).days
 
     #=== CONSTRAINT METHODS ===#
 

@@ -125,7 +125,7 @@ class AccountDunningBlock(models.Model):
 
     def _inverse_move_ids(self):
         for block in self:
-            kept = block.move_line_ids.filtered(lambda line: line.move_id in block.move_ids)
+            kept = block.move_line_ids.filtered(lambda line, moves=block.move_ids: line.move_id in moves)
             added = (block.move_ids - kept.move_id)._get_dunning_open_lines()
             if block.move_ids and not kept + added:
                 raise UserError(self.env._("Nothing is open on %s: there is nothing to pause.",
@@ -154,8 +154,9 @@ class AccountDunningBlock(models.Model):
     @api.constrains('partner_id', 'move_line_ids', 'company_id')
     def _check_move_lines(self):
         for block in self:
+            customer = block.partner_id.commercial_partner_id
             if strange := block.move_line_ids.filtered(
-                lambda line: line.partner_id.commercial_partner_id != block.partner_id.commercial_partner_id
+                lambda line, customer=customer: line.partner_id.commercial_partner_id != customer
             ):
                 raise ValidationError(self.env._(
                     "%(invoice)s is not an invoice of %(customer)s.",

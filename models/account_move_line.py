@@ -37,7 +37,8 @@ class AccountMoveLine(models.Model):
 
     def _reconcile_post_hook(self, data):
         # EXTENDS 'account': payment plans show at once what was paid
-        super()._reconcile_post_hook(data)
+        result = super()._reconcile_post_hook(data)
         self.env['account.payment.plan']._follow_up_lines(self)
+        return result
 
     #=== End of pauses ===#

@@ -37,7 +37,6 @@ class AccountPaymentPlan(models.Model):
     )
     contact_id = fields.Many2one(
         comodel_name='res.partner',
-        string="Contact",
         compute='_compute_contact_id',
         store=True,
         readonly=False,
@@ -181,9 +180,10 @@ class AccountPaymentPlan(models.Model):
             plan.next_amount = plan.next_installment_id.amount - plan.next_installment_id.amount_paid
 
     def _compute_access_url(self):
-        super()._compute_access_url()
+        result = super()._compute_access_url()
         for plan in self:
             plan.access_url = f'/my/payment_plans/{plan.id}'
+        return result
 
     #=== CONSTRAINT METHODS ===#
 
@@ -211,7 +211,9 @@ class AccountPaymentPlan(models.Model):
         :raise UserError: naming the other plan
         """
         for plan in self:
-            if taken := plan.move_line_ids.filtered(lambda line: line.payment_plan_id not in (plan, plan.browse()))[:1]:
+            if taken := plan.move_line_ids.filtered(
+                lambda line, plan=plan: line.payment_plan_id not in (plan, plan.browse())
+            )[:1]:
                 raise UserError(self.env._(
                     "%(invoice)s is already in payment plan %(plan)s. Cancel that plan first, or leave the invoice "
                     "out of this one.",
@@ -707,7 +709,8 @@ class AccountPaymentPlan(models.Model):
             date=date,
         ))
         self.installment_ids.invalidate_recordset(['amount_paid', 'state'])
-        self.invalidate_recordset(['amount_paid', 'amount_open', 'progress', 'next_installment_id', 'next_date', 'next_amount'])
+        self.invalidate_recordset([
+            'amount_paid', 'amount_open', 'progress', 'next_installment_id', 'next_date', 'next_amount'])
 
     def _find_outcomes(self, date):
         """What the plans' state should become: rows of (id, 'done' | 'active' | 'broken' | 'expired').

@@ -196,7 +196,7 @@ class AccountPaymentPromise(models.Model):
         if vals.keys() & {'date', 'company_id'}:
             self._check_date_allowed()
         if vals.keys() & {'date', 'amount', 'move_line_ids'}:
-            for promise in self:
+            for promise in self.filtered('block_id'):
                 promise._open_block()
         return result
 
@@ -244,11 +244,9 @@ class AccountPaymentPromise(models.Model):
             raise UserError(self.env._(
                 "%(customer)s owes nothing in %(currency)s: there is nothing to promise.",
                 customer=self.partner_id.display_name, currency=self.currency_id.name))
-        # Not through write(): the promise is not announced yet
-        super().write({
-            'move_line_ids': [Command.set(lines.ids)],
-            'amount_start': sum(lines.mapped('amount_residual_currency')),
-        })
+        if lines != self.move_line_ids:
+            self.move_line_ids = [Command.set(lines.ids)]
+        self.amount_start = sum(lines.mapped('amount_residual_currency'))
 
     def _prepare_block_values(self):
         """Values of the pause: until the promised date plus grace; only so much of the lines as is promised."""

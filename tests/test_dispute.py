@@ -80,7 +80,9 @@ class TestDispute(DunningCommon):
             'invoice_line_ids': [
                 (0, 0, {'name': "A", 'quantity': 3, 'price_unit': 33.33, 'tax_ids': self.tax_sale_a.ids}),
                 (0, 0, {'name': "B", 'quantity': 7, 'price_unit': 1.99, 'tax_ids': []}),
-                (0, 0, {'name': "C", 'quantity': 1, 'price_unit': 250.0, 'discount': 15, 'tax_ids': self.tax_sale_a.ids}),
+                (0, 0, {
+                    'name': "C", 'quantity': 1, 'price_unit': 250.0, 'discount': 15,
+                    'tax_ids': self.tax_sale_a.ids}),
             ],
         })
         invoice.action_post()

@@ -100,7 +100,8 @@ class TestPauseScale(PaymentPlanCommon):
             """
             INSERT INTO account_payment_plan_installment
                         (plan_id, company_id, date, amount, amount_paid, is_down_payment, state)
-            SELECT plan_id, %(company)s, ('2024-03-01'::date + (number - 1) * interval '1 month')::date, 100, 0, FALSE, 'open'
+            SELECT plan_id, %(company)s, ('2024-03-01'::date + (number - 1) * interval '1 month')::date,
+                   100, 0, FALSE, 'open'
               FROM unnest(%(plans)s) plan_id, generate_series(1, 10) number
             """, company=self.company.id, plans=plan_ids))
         plan.action_cancel()

@@ -306,7 +306,7 @@ class TestPaymentPlan(PaymentPlanCommon):
         plan = self._plan()
         self._pay(self.line, '2024-03-15', 250.0)
         action = plan.action_replan()
-        prepare = self.env['account.payment.plan.prepare'].with_context(action['context']).create({
+        prepare = self.env['account.payment.plan.prepare'].with_context(**action['context']).create({
             'number': 3, 'date_first': '2024-05-01'})
         new = self.env['account.payment.plan'].browse(prepare.action_make()['res_id'])
         self.assertEqual(plan.state, 'cancelled')

@@ -179,9 +179,8 @@ class AccountDunningCall(models.TransientModel):
     @api.depends('move_ids')
     def _compute_promise_amount(self):
         for call in self:
-            call.promise_amount = sum(
-                call._get_lines().filtered(lambda line: line.currency_id == call.currency_id)
-                .mapped('amount_residual_currency'))
+            lines = call._get_lines().filtered_domain([('currency_id', '=', call.currency_id.id)])
+            call.promise_amount = sum(lines.mapped('amount_residual_currency'))
 
     @api.depends('move_ids')
     def _compute_dispute_move_id(self):
