@@ -603,8 +603,6 @@ class AccountPaymentPlan(models.Model):
 
     def _hold_customers(self):
         """Put the customers of broken plans on credit hold, where the company wants that."""
-        if 'credit_hold' not in self.env['res.partner']._fields:
-            return
         for company, plans in self.filtered('company_id.plan_broken_hold').grouped('company_id').items():
             customers = plans.partner_id.sudo().with_company(company).filtered(
                 lambda partner: not partner.credit_hold)

@@ -111,6 +111,7 @@ class TestPaymentPlan(PaymentPlanCommon):
     def test_broken_at_the_second_installment(self):
         self._prepare('2024-03-01').notice_ids._mark_sent(date(2024, 3, 1))
         self.assertEqual(self.line.dunning_level_id, self.level_1)
+        self.company.sudo().plan_broken_hold = True
         plan = self._plan()
         self._pay(self.line, '2024-03-15', 250.0)
         with freeze_time('2024-04-20'):
@@ -123,11 +124,19 @@ class TestPaymentPlan(PaymentPlanCommon):
             self.assertRecordValues(plan.block_id, [{
                 'state': 'ended', 'broken': True, 'date_ended': date(2024, 4, 21)}])
             self.assertEqual(self.line.dunning_level_id, self.level_2, "old level resumed, the next one went out today")
+        self.assertRecordValues(self.partner_a.with_company(self.company), [{
+            'credit_hold': True, 'credit_hold_reason': "Payment plan broken"}])
         self.assertFalse(self.line.payment_plan_id)
         self.assertTrue(plan.activity_ids, "the responsible is told")
         bodies = self.line.move_id.message_ids.mapped('body')
         for word in ("offered", "signed by", "is active", "broken"):
             self.assertTrue(any(word in body for body in bodies), (word, bodies))
+
+    def test_broken_hold_only_if_the_company_says_so(self):
+        plan = self._plan()
+        self._update('2024-03-21')
+        self.assertEqual(plan.state, 'broken')
+        self.assertFalse(self.partner_a.with_company(self.company).credit_hold)
 
     def test_broken_waives_the_wait_between_reminders(self):
         plan = self._plan()
