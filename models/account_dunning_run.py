@@ -5,7 +5,7 @@ import psycopg2
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL, split_every
+from odoo.tools import SQL, format_date, split_every
 
 _logger = logging.getLogger(__name__)
 
@@ -69,9 +69,10 @@ class AccountDunningRun(models.Model):
     #=== COMPUTE METHODS ===#
 
     @api.depends('date')
+    @api.depends_context('lang')
     def _compute_name(self):
         for run in self:
-            run.name = self.env._("Dunning of %(date)s", date=run.date)
+            run.name = self.env._("Dunning of %(date)s", date=format_date(self.env, run.date))
 
     @api.depends('state', 'customers_total', 'customers_done')
     def _compute_progress(self):

@@ -1,0 +1,264 @@
+import inspect
+
+from odoo.exceptions import AccessError
+from odoo.service.model import get_public_method
+from odoo.tests import freeze_time, new_test_user, tagged
+
+from .common import DunningCommon
+
+READ, WORK, ALL = 'r', 'rw', 'rwcu'
+OPERATIONS = {'r': 'read', 'w': 'write', 'c': 'create', 'u': 'unlink'}
+
+# What each user may do, by model; who is not named may do nothing
+RIGHTS = {
+    'account.dunning.procedure': {
+        'employee': READ, 'salesman': READ, 'readonly': READ, 'billing': READ, 'manager': ALL},
+    'account.dunning.level': {
+        'employee': READ, 'salesman': READ, 'readonly': READ, 'billing': READ, 'manager': ALL},
+    'account.dunning.run': {'readonly': READ, 'billing': ALL, 'manager': ALL},
+    'account.dunning.notice': {'readonly': READ, 'billing': WORK, 'manager': WORK},
+    'account.dunning.notice.line': {'readonly': READ, 'billing': READ, 'manager': READ},
+    'account.dunning.followup': {'readonly': READ, 'billing': READ, 'manager': READ},
+    'account.dunning.followup.change': {},
+}
+
+
+@freeze_time('2024-03-20')
+@tagged('post_install', '-at_install')
+class TestRights(DunningCommon):
+    """Who may see and do what, with the least rights that each needs."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        groups = {
+            'portal': 'base.group_portal',
+            'employee': 'base.group_user',
+            'salesman': 'sales_team.group_sale_salesman',
+            'readonly': 'account.group_account_readonly',
+            'billing': 'account.group_account_invoice',
+            'manager': 'account.group_account_manager',
+        }
+        cls.users = {
+            name: new_test_user(
+                cls.env, login=f'dunning_{name}', groups=group, company_id=cls.company.id,
+                company_ids=[(6, 0, cls.company.ids)])
+            for name, group in groups.items()
+        }
+        cls.line = cls._create_due_invoice('2024-03-10', 300.0)
+        cls.run = cls.Run.create({'company_id': cls.company.id, 'date': '2024-03-20'})
+        cls.run.action_prepare()
+        cls.notice = cls.run.notice_ids
+        cls.env['account.dunning.followup']._refresh(cls.company, cls.run.date)
+        cls.followup = cls.env['account.dunning.followup'].search([('partner_id', '=', cls.partner_a.id)])
+
+    #=== BY MODEL ===#
+
+    def test_rights_of_each_user_on_each_model(self):
+        for model, rights in RIGHTS.items():
+            for name, user in self.users.items():
+                for letter, operation in OPERATIONS.items():
+                    with self.subTest(model=model, user=name, operation=operation):
+                        self.assertEqual(
+                            self.env[model].with_user(user).has_access(operation), letter in rights.get(name, ''))
+
+    def test_every_model_has_rights_and_none_is_open_to_visitors(self):
+        internal = self.env.ref('base.group_user') + self.env['res.groups'].search(
+            [('all_implied_ids', 'in', self.env.ref('base.group_user').ids)])
+        for model in self._own_models():
+            rights = self.env['ir.model.access'].sudo().search([('model_id.model', '=', model)])
+            with self.subTest(model=model):
+                self.assertTrue(rights, "no access line")
+                self.assertTrue(all(right.group_id for right in rights), "open to everybody")
+                writers = rights.filtered(lambda right: right.perm_write or right.perm_create or right.perm_unlink)
+                self.assertLessEqual(writers.group_id, internal, "visitors may write")
+
+    def test_every_model_with_a_company_has_a_company_rule(self):
+        for model in self._own_models():
+            if 'company_id' not in self.env[model]._fields or self.env[model]._transient:
+                continue
+            if not self.env['ir.model.access'].sudo().search([('model_id.model', '=', model), ('perm_read', '=', True)]):
+                continue  # nobody but the flow itself
+            rules = self.env['ir.rule'].sudo().search([('model_id.model', '=', model), ('groups', '=', False)])
+            with self.subTest(model=model):
+                self.assertTrue(any('company' in rule.domain_force for rule in rules))
+
+    def _own_models(self):
+        """Models that this addon brings, those of later hours included."""
+        return [
+            name for name, model in self.env.registry.items()
+            if model._original_module == 'account_dunning' and not model._abstract
+        ]
+
+    #=== COMPANIES ===#
+
+    def test_records_of_another_company_are_out_of_reach(self):
+        other = self.setup_other_company()['company']
+        stranger = new_test_user(
+            self.env, login='dunning_stranger', groups='account.group_account_manager', company_id=other.id,
+            company_ids=[(6, 0, other.ids)])
+        block = self.env['account.dunning.block'].create({
+            'company_id': self.company.id, 'partner_id': self.partner_b.id, 'date_from': '2024-03-01'})
+        for record in (
+            self.notice, self.notice.line_ids, self.run, self.followup, block, self.procedure, self.procedure.level_ids,
+        ):
+            with self.subTest(model=record._name):
+                record = record.with_user(stranger).with_context(allowed_company_ids=other.ids)
+                self.assertFalse(record.search([('id', 'in', record.ids)]))
+                with self.assertRaises(AccessError):
+                    record.check_access('read')
+        with self.assertRaises(AccessError):
+            self.notice.with_user(stranger).action_send()
+        preview = self.env['account.dunning.preview'].with_user(stranger).with_context(
+            allowed_company_ids=other.ids).create({'company_id': other.id, 'date': '2024-03-20'})
+        self.assertNotIn(self.partner_a.name, preview.preview)
+
+    def test_preview_of_a_company_that_the_user_does_not_work_in_is_empty(self):
+        other = self.setup_other_company()['company']
+        stranger = new_test_user(
+            self.env, login='dunning_stranger', groups='account.group_account_invoice', company_id=other.id,
+            company_ids=[(6, 0, other.ids)])
+        preview = self.env['account.dunning.preview'].with_user(stranger).new({
+            'company_id': self.company.id, 'date': '2024-03-20'})
+        self.assertFalse(preview.preview)
+
+    #=== SALESPEOPLE ===#
+
+    def test_salesperson_sees_the_level_and_nothing_of_the_ledger(self):
+        self.line.sudo().dunning_level_id = self.level_2
+        partner = self.partner_a.with_user(self.users['salesman'])
+        self.assertEqual(partner.dunning_level_id.name, "Level 2")
+        self.assertIn(partner, partner.search([('dunning_level_id', '=', self.level_2.id)]))
+        for name in ('amount_overdue', 'dunning_last_date', 'dunning_next_step', 'dunning_notice_count'):
+            with self.subTest(field=name), self.assertRaises(AccessError):
+                partner.read([name])
+        with self.assertRaises(AccessError):
+            partner.search([('amount_overdue', '>', 0)])
+        for record in (self.notice, self.followup, self.run):
+            with self.subTest(model=record._name), self.assertRaises(AccessError):
+                record.with_user(self.users['salesman']).read(['company_id'])
+
+    def test_customer_form_opens_for_each_internal_user(self):
+        for name in ('employee', 'salesman', 'readonly', 'billing', 'manager'):
+            with self.subTest(user=name):
+                partner = self.partner_a.with_user(self.users[name])
+                arch = partner.get_view(view_type='form')['arch']
+                self.assertEqual('amount_overdue' in arch, name in ('readonly', 'billing', 'manager'))
+
+    #=== BILLING ===#
+
+    def test_billing_user_does_the_whole_morning(self):
+        billing = self.users['billing']
+        followup = self.followup.with_user(billing)
+        self.assertTrue(followup.next_step)
+        notice = self.notice.with_user(billing).browse(followup.action_remind()['res_id'])
+        self.env['account.dunning.notice.change.level'].with_user(billing).with_context(
+            active_ids=notice.ids).create({'level_id': self.level_2.id}).action_apply()
+        self.assertEqual(notice.level_id, self.level_2)
+        notice.contact_id = self.partner_a
+        notice.user_id = billing
+        notice.action_cancel()
+        self.assertEqual(notice.state, 'cancelled')
+        run = self.Run.with_user(billing).create({'date': '2024-03-21'})
+        run.action_prepare()
+        self.assertEqual(len(run.notice_ids), 1)
+        run.action_send()
+        self.assertEqual(run.notice_ids.state, 'queued')
+
+    def test_notice_is_evidence_that_nobody_edits(self):
+        notice = self.notice.with_user(self.users['manager'])
+        for values in (
+            {'state': 'sent'}, {'amount_due': 1.0}, {'level_id': self.level_3.id}, {'sent_date': '2024-01-01'},
+            {'partner_id': self.partner_b.id}, {'failure_reason': False}, {'company_id': self.company.id},
+        ):
+            with self.subTest(values=values), self.assertRaises(AccessError):
+                notice.write(values)
+        self.notice._mark_sent(self.run.date)
+        with self.assertRaises(AccessError):
+            notice.contact_id = self.partner_b
+
+    def test_level_of_an_invoice_is_written_by_the_flow_alone(self):
+        self.assertTrue(self.env['account.move']._fields['dunning_level_id'].readonly)
+        self.assertTrue(self.env['account.move.line']._fields['dunning_level_id'].readonly)
+
+    #=== OVER RPC ===#
+
+    def _public_methods(self):
+        """Every method of our own models that can be called over RPC."""
+        for name in self._own_models():
+            if not name.startswith('account.dunning'):
+                continue
+            model = self.env[name]
+            own = {
+                method
+                for cls in type(model).__mro__
+                if cls.__module__.startswith('odoo.addons.account_dunning')
+                for method, function in vars(cls).items()
+                if inspect.isfunction(function) and not method.startswith('_')
+            }
+            for method in sorted(own - {'create', 'write', 'unlink', 'read', 'search', 'copy'}):
+                try:
+                    get_public_method(model, method)
+                except AccessError:
+                    continue
+                yield name, method
+
+    def test_public_methods_refuse_users_without_rights(self):
+        records = {
+            'account.dunning.notice': self.notice,
+            'account.dunning.notice.line': self.notice.line_ids,
+            'account.dunning.run': self.run,
+            'account.dunning.followup': self.followup,
+        }
+        methods = list(self._public_methods())
+        self.assertIn(('account.dunning.notice', 'action_send'), methods)
+        for model, method in methods:
+            record = records.get(model)
+            if not record:
+                if self.env[model]._transient:
+                    with self.subTest(model=model), self.assertRaises(AccessError):
+                        self.env[model].with_user(self.users['employee']).check_access('create')
+                    continue
+                record = self._make(model)
+            arguments = {'action_set_level': (self.level_3.id,)}.get(method, ())
+            for name in ('portal', 'employee', 'salesman'):
+                with self.subTest(model=model, method=method, user=name), self.assertRaises(AccessError):
+                    getattr(record.with_user(self.users[name]), method)(*arguments)
+        self.assertRecordValues(self.notice, [{'state': 'draft', 'level_id': self.level_1.id}])
+
+    def _make(self, model):
+        """A record of a model that the set-up does not make."""
+        if model == 'account.dunning.block':
+            return self.env[model].create({
+                'company_id': self.company.id, 'partner_id': self.partner_b.id, 'date_from': '2024-03-01'})
+        return {
+            'account.dunning.procedure': self.procedure,
+            'account.dunning.level': self.level_1,
+        }[model]
+
+    def test_read_only_accountant_changes_nothing(self):
+        readonly = self.users['readonly']
+        self.assertTrue(self.followup.with_user(readonly).next_step)
+        for record, method, arguments in (
+            (self.notice, 'action_send', ()),
+            (self.notice, 'action_cancel', ()),
+            (self.notice, 'action_set_level', (self.level_3.id,)),
+            (self.notice, 'action_print_letters', ()),
+            (self.run, 'action_prepare', ()),
+            (self.run, 'action_send', ()),
+            (self.followup, 'action_remind', ()),
+        ):
+            with self.subTest(method=method), self.assertRaises(AccessError):
+                getattr(record.with_user(readonly), method)(*arguments)
+
+    def test_engine_and_explanation_are_not_for_rpc(self):
+        for model in ('account.dunning.engine', 'account.dunning.explanation'):
+            own = {
+                method
+                for cls in type(self.env[model]).__mro__
+                if cls.__module__.startswith('odoo.addons.account_dunning')
+                for method, function in vars(cls).items()
+                if inspect.isfunction(function)
+            }
+            self.assertTrue(own)
+            self.assertFalse([method for method in own if not method.startswith('_')])

@@ -1,0 +1,45 @@
+from datetime import timedelta
+
+from odoo import fields
+from odoo.tests import HttpCase, tagged
+
+from .common import DunningCommon
+
+
+@tagged('post_install', '-at_install', 'is_tour')
+class TestMorning(DunningCommon, HttpCase):
+    """The accountant's morning, in a browser."""
+
+    def test_morning(self):
+        self.env.user.write({'login': 'dunning_accountant', 'password': 'dunning_accountant'})
+        today = self.company._get_dunning_today()
+        partners = self.env['res.partner'].create([
+            {'name': name, 'email': f'{number}@example.com', 'street': "Quay 1", 'city': "Brussels"}
+            for number, name in enumerate(["Tour Big", "Tour Middle", "Tour Small", "Tour Paused"])
+        ])
+        for partner, amount in zip(partners, (900.0, 600.0, 300.0, 100.0), strict=True):
+            self._create_due_invoice(today - timedelta(days=5), amount, partner=partner)
+        self.env['account.dunning.block'].create({
+            'company_id': self.company.id, 'partner_id': partners[3].id, 'reason': 'promise', 'date_from': today,
+            'date_until': today + timedelta(days=7),
+        })
+        self.procedure.sudo().mode = 'review'
+        self._run_cron('ir_cron_dunning_run')
+        notices = self.Notice.search([('company_id', '=', self.company.id)])
+        self.assertEqual(set(notices.partner_id), set(partners[:3]))
+
+        self.start_tour('/odoo/customer-invoices', 'account_dunning_morning', login='dunning_accountant')
+        self.env.invalidate_all()
+        self.assertEqual(
+            {notice.partner_id.name: notice.state for notice in notices},
+            {"Tour Big": 'queued', "Tour Middle": 'queued', "Tour Small": 'cancelled'},
+        )
+
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(
+            {notice.partner_id.name: notice.state for notice in notices},
+            {"Tour Big": 'sent', "Tour Middle": 'sent', "Tour Small": 'cancelled'},
+        )
+        self.start_tour('/odoo/dunning-notices', 'account_dunning_sent', login='dunning_accountant')
+        line = self._get_receivable_lines(partners[0].invoice_ids)
+        self.assertEqual((line.dunning_level_id, line.dunning_last_date), (self.level_1, fields.Date.to_date(today)))
