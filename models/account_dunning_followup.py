@@ -65,7 +65,7 @@ class AccountDunningFollowup(models.Model):
         comodel_name='account.move.line', string="Open items", compute='_compute_move_line_ids')
 
     _customer_unique = models.UniqueIndex('(company_id, partner_id)', "A customer has one follow-up in each company.")
-    _overdue_idx = models.Index('(company_id, amount_overdue DESC, id) WHERE amount_overdue > 0')
+    _overdue_idx = models.Index('(amount_overdue DESC, id) WHERE amount_overdue > 0')
 
     #=== COMPUTE METHODS ===#
 

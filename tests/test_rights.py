@@ -46,10 +46,10 @@ class TestRights(DunningCommon):
             for name, group in groups.items()
         }
         cls.line = cls._create_due_invoice('2024-03-10', 300.0)
-        cls.run = cls.Run.create({'company_id': cls.company.id, 'date': '2024-03-20'})
-        cls.run.action_prepare()
-        cls.notice = cls.run.notice_ids
-        cls.env['account.dunning.followup']._refresh(cls.company, cls.run.date)
+        cls.dunning_run = cls.Run.create({'company_id': cls.company.id, 'date': '2024-03-20'})
+        cls.dunning_run.action_prepare()
+        cls.notice = cls.dunning_run.notice_ids
+        cls.env['account.dunning.followup']._refresh(cls.company, cls.dunning_run.date)
         cls.followup = cls.env['account.dunning.followup'].search([('partner_id', '=', cls.partner_a.id)])
 
     #=== BY MODEL ===#
@@ -100,7 +100,7 @@ class TestRights(DunningCommon):
         block = self.env['account.dunning.block'].create({
             'company_id': self.company.id, 'partner_id': self.partner_b.id, 'date_from': '2024-03-01'})
         for record in (
-            self.notice, self.notice.line_ids, self.run, self.followup, block, self.procedure, self.procedure.level_ids,
+            self.notice, self.notice.line_ids, self.dunning_run, self.followup, block, self.procedure, self.procedure.level_ids,
         ):
             with self.subTest(model=record._name):
                 record = record.with_user(stranger).with_context(allowed_company_ids=other.ids)
@@ -134,7 +134,7 @@ class TestRights(DunningCommon):
                 partner.read([name])
         with self.assertRaises(AccessError):
             partner.search([('amount_overdue', '>', 0)])
-        for record in (self.notice, self.followup, self.run):
+        for record in (self.notice, self.followup, self.dunning_run):
             with self.subTest(model=record._name), self.assertRaises(AccessError):
                 record.with_user(self.users['salesman']).read(['company_id'])
 
@@ -173,7 +173,7 @@ class TestRights(DunningCommon):
         ):
             with self.subTest(values=values), self.assertRaises(AccessError):
                 notice.write(values)
-        self.notice._mark_sent(self.run.date)
+        self.notice._mark_sent(self.dunning_run.date)
         with self.assertRaises(AccessError):
             notice.contact_id = self.partner_b
 
@@ -207,7 +207,7 @@ class TestRights(DunningCommon):
         records = {
             'account.dunning.notice': self.notice,
             'account.dunning.notice.line': self.notice.line_ids,
-            'account.dunning.run': self.run,
+            'account.dunning.run': self.dunning_run,
             'account.dunning.followup': self.followup,
         }
         methods = list(self._public_methods())
@@ -244,8 +244,8 @@ class TestRights(DunningCommon):
             (self.notice, 'action_cancel', ()),
             (self.notice, 'action_set_level', (self.level_3.id,)),
             (self.notice, 'action_print_letters', ()),
-            (self.run, 'action_prepare', ()),
-            (self.run, 'action_send', ()),
+            (self.dunning_run, 'action_prepare', ()),
+            (self.dunning_run, 'action_send', ()),
             (self.followup, 'action_remind', ()),
         ):
             with self.subTest(method=method), self.assertRaises(AccessError):
