@@ -1,7 +1,7 @@
 from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 LIVE_STATES = ('draft', 'queued', 'failed')
@@ -90,16 +90,6 @@ class AccountDunningNotice(models.Model):
                     "%(level)s for %(customer)s", level=notice.level_id.name, customer=notice.partner_id.display_name)
 
     #=== CRUD METHODS ===#
-
-    def write(self, vals):
-        # The notice is evidence: what its screen shows as read-only is written by the flow alone, not over RPC either.
-        locked = [name for name in vals if name in self._fields and self._fields[name].readonly]
-        if 'contact_id' in vals and any(notice.state == 'sent' for notice in self):
-            locked.append('contact_id')
-        if locked and not self.env.su:
-            raise AccessError(self.env._("This part of a dunning notice can't be changed by hand: %(fields)s", fields=(
-                ", ".join(self._fields[name]._description_string(self.env) for name in locked))))
-        return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_evidence(self):
