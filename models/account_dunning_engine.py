@@ -142,8 +142,8 @@ class AccountDunningEngine(models.AbstractModel):
         for model, fnames in {
             'account.move.line': [
                 'account_id', 'amount_currency', 'amount_residual', 'amount_residual_currency', 'company_id',
-                'currency_id', 'date', 'date_maturity', 'dunning_level_id', 'move_id', 'no_followup', 'parent_state',
-                'partner_id', 'reconciled',
+                'currency_id', 'date', 'date_maturity', 'dunning_last_date', 'dunning_level_id', 'move_id',
+                'no_followup', 'parent_state', 'partner_id', 'reconciled',
             ],
             'account.move': ['dunning_procedure_id', 'name', 'invoice_date', 'payment_state'],
             'account.payment': ['amount', 'company_id', 'currency_id', 'is_matched', 'move_id', 'partner_id', 'state'],
@@ -180,6 +180,7 @@ class AccountDunningEngine(models.AbstractModel):
                    aml.amount_currency AS total,
                    aml.no_followup,
                    aml.dunning_level_id AS current_level_id,
+                   aml.dunning_last_date AS current_level_date,
                    move.payment_state,
                    COALESCE(move.dunning_procedure_id, %(customer_procedure)s, %(company_procedure)s) AS procedure_id
               FROM account_move_line aml

@@ -284,11 +284,10 @@ class AccountDunningFollowup(models.Model):
             reached AS (
                 SELECT verdict.partner_id,
                        MAX(ladder.height) AS height,
-                       MAX(item.dunning_last_date) AS last_date,
+                       MAX(verdict.current_level_date) AS last_date,
                        BOOL_OR(verdict.reason = 'blocked') AS is_paused
                   FROM verdict
-                  JOIN account_move_line item ON item.id = verdict.id
-             LEFT JOIN ladder ON ladder.id = item.dunning_level_id
+             LEFT JOIN ladder ON ladder.id = verdict.current_level_id
               GROUP BY verdict.partner_id
             ),
             -- Of a customer's lines the one that happens first speaks for them; one without a date, only for want of
@@ -417,30 +416,38 @@ class AccountDunningFollowup(models.Model):
             of_partners=of_partners,
         ))
         if partner_ids is None:
-            self.env.cr.execute(SQL(
-                """
-                UPDATE res_company
-                   SET dunning_followup_date = %(date)s
-                 WHERE id = %(company)s AND dunning_followup_date IS DISTINCT FROM %(date)s
-                """,
-                date=date, company=company.id,
-            ))
-            company.invalidate_recordset(['dunning_followup_date'])
+            self._set_date(company, date)
         self.invalidate_model()
+
+    @api.model
+    def _set_date(self, company, date):
+        """Remember the day that all of the company's rows are up to."""
+        # Plain SQL: other users' changes of the company are not to be overwritten or waited for.
+        self.env.cr.execute(SQL(
+            """
+            UPDATE res_company
+               SET dunning_followup_date = %(date)s
+             WHERE id = %(company)s AND dunning_followup_date IS DISTINCT FROM %(date)s
+            """,
+            date=date, company=company.id,
+        ))
+        company.invalidate_recordset(['dunning_followup_date'])
 
     #=== BUSINESS METHODS - WHAT HAS CHANGED SINCE ===#
 
     @api.model
     def _bring_up_to_date(self, companies):
-        """Before somebody looks: refresh all rows once a day, then those of customers that something has happened
-        to."""
+        """Before somebody looks: refresh the customers that something has happened to, and those for whom a new day
+        changes something. All rows are refreshed by the nightly run, and here only if it has never been."""
         if CHANGED in self.env.cr.precommit.data:
             self.env.flush_all()
             self._queue_changed()
         for company in companies.sudo():
             today = company._get_dunning_today()
-            if not company.dunning_followup_date or company.dunning_followup_date < today:
+            if not company.dunning_followup_date:
                 self._refresh(company, today)
+            elif company.dunning_followup_date < today:
+                self._queue_new_day(company, company.dunning_followup_date, today)
         if not self.env.execute_query(SQL("SELECT FROM account_dunning_followup_change LIMIT 1")):
             return
         # What another reader is refreshing at this moment is left to them.
@@ -460,6 +467,41 @@ class AccountDunningFollowup(models.Model):
         for company in companies.sudo():
             if partner_ids := {partner_id for company_id, partner_id in changed if company_id == company.id}:
                 self._refresh(company, company._get_dunning_today(), partner_ids)
+
+    @api.model
+    def _queue_new_day(self, company, since, today):
+        """Append to the queue the customers for whom time alone changes something: a bill has come due, a step is
+        reached, a pause may have ended.
+
+        :param res.company company:
+        :param date since: the day that the rows are up to.
+        :param date today:
+        """
+        self.env['account.move.line'].flush_model(['date', 'date_maturity', 'parent_state', 'partner_id', 'reconciled'])
+        accounts = tuple(self.env['account.dunning.engine']._get_receivable_account_ids(company)) or (0,)
+        self.env.cr.execute(SQL(
+            """
+            INSERT INTO account_dunning_followup_change (company_id, partner_id)
+            SELECT %(company)s, partner.commercial_partner_id
+              FROM account_move_line line
+              JOIN res_partner partner ON partner.id = line.partner_id
+             WHERE line.account_id IN %(accounts)s
+               AND line.company_id = %(company)s
+               AND line.reconciled IS NOT TRUE
+               AND COALESCE(line.date_maturity, line.date) >= %(since)s
+               AND COALESCE(line.date_maturity, line.date) < %(today)s
+             UNION
+            SELECT followup.company_id, followup.partner_id
+              FROM account_dunning_followup followup
+             WHERE followup.company_id = %(company)s
+               AND (followup.next_date <= %(today)s OR followup.is_paused)
+            """,
+            company=company.id,
+            accounts=accounts,
+            since=since,
+            today=today,
+        ))
+        self._set_date(company, today)
 
     @api.model
     def _note_changed(self, records):

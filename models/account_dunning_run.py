@@ -159,6 +159,7 @@ class AccountDunningRun(models.Model):
         :rtype: dict
         """
         self.ensure_one()
+        self.check_access('read')
         action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
         return {**action, 'domain': [('run_id', '=', self.id)], 'context': {}}
 
@@ -437,7 +438,10 @@ class AccountDunningRun(models.Model):
         run = self.search([
             ('company_id', '=', company.id), ('date', '=', date), ('queue_automatic', '=', False),
             ('state', 'in', ('prepared', 'done')),
-        ], limit=1) or self.create({'company_id': company.id, 'date': date, 'state': 'prepared'})
+        ], limit=1)
+        if not run:
+            self.check_access('create')
+            run = self.sudo().create({'company_id': company.id, 'date': date, 'state': 'prepared'}).sudo(False)
         run._prepare_batch(sorted(partners.ids))
         run._update_state()
         self.env['account.dunning.followup']._note_changed(partners)

@@ -100,6 +100,8 @@ class ResPartner(models.Model):
 
     @api.model
     def _search_amount_overdue(self, operator, value):
+        # The ORM guards reading a field, not searching by one that has a search method.
+        self._check_field_access(self._fields['amount_overdue'], 'read')
         tests = {
             'in': lambda amount: amount in value,
             '<': lambda amount: amount < value,
@@ -125,6 +127,7 @@ class ResPartner(models.Model):
 
     @api.model
     def _search_dunning_last_date(self, operator, value):
+        self._check_field_access(self._fields['dunning_last_date'], 'read')
         if operator == 'in' and False in value:
             return ~self._find_in_followup(Domain('last_date', 'not in', value))
         if operator in ('in', '<', '<=', '>', '>='):
