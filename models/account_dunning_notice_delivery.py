@@ -15,6 +15,10 @@ _logger = logging.getLogger(__name__)
 # Notices that are rendered together: one PDF run, one rendering of e-mails per template
 BATCH_SIZE = 50
 
+# Answers of a mail server that has not taken a mail. (Anything else from the network, such as a connection that breaks
+# off, leaves open whether it has; all errors of smtplib are OSErrors.)
+SURE_REFUSALS = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
+
 # First half of the advisory lock's key; the second is the notice's id. Any number that nobody else uses.
 LOCK_SPACE = 1_145_001_998
 
@@ -138,7 +142,8 @@ class AccountDunningNotice(models.Model):
 
     def _release(self):
         with suppress(psycopg2.InterfaceError):  # the connection is gone, and the locks with it
-            self.env.cr.execute(SQL("SELECT pg_advisory_unlock(%s, id) FROM unnest(%s::int[]) AS id", LOCK_SPACE, self.ids))
+            self.env.cr.execute(SQL(
+                "SELECT pg_advisory_unlock(%s, id) FROM unnest(%s::int[]) AS id", LOCK_SPACE, self.ids))
 
     #=== SENDING ===#
 
@@ -385,10 +390,9 @@ class AccountDunningNotice(models.Model):
             session.pop((server_id, smtp_from), None)  # may be unusable now
             # Odoo wraps what the SMTP library says; only an answer of the server is a sure refusal.
             cause = error.__context__ or error
-            if isinstance(cause, smtplib.SMTPServerDisconnected | OSError | psycopg2.Error) and not isinstance(
-                    cause, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused | smtplib.SMTPNotSupportedError):
-                raise InDoubtError(self._describe(cause)) from error
-            raise DeliveryError(self._describe(cause)) from error
+            if isinstance(cause, SURE_REFUSALS) or not isinstance(cause, OSError | psycopg2.Error):
+                raise DeliveryError(self._describe(cause)) from error
+            raise InDoubtError(self._describe(cause)) from error
         if self.env['ir.mail_server']._disable_send():
             return  # Odoo runs tests, in which mail goes nowhere
         if mail.state != 'sent':
@@ -442,8 +446,8 @@ class AccountDunningNotice(models.Model):
 
     def _fail_in_doubt(self):
         self._fail(self.env._(
-            "The connection broke off while this e-mail was being handed to the mail server. Look for its Message-ID in "
-            "the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
+            "The connection broke off while this e-mail was being handed to the mail server. Look for its Message-ID "
+            "in the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
 
     @api.model
     def _describe(self, error):
