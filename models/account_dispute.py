@@ -195,6 +195,7 @@ class AccountDispute(models.Model):
         :return: the action that opens the credit note
         :raise UserError: when the dispute is already resolved
         """
+        self.check_access('write')
         self._check_open()
         today = fields.Date.context_today(self)
         for dispute in self:
@@ -209,6 +210,7 @@ class AccountDispute(models.Model):
 
         :raise UserError: when the dispute is already resolved
         """
+        self.check_access('write')
         self._check_open()
         today = fields.Date.context_today(self)
         self.write({'state': 'rejected', 'date_resolved': today})

@@ -194,6 +194,7 @@ class AccountDunningBlock(models.Model):
 
         :raise UserError: when a running payment plan needs the pause
         """
+        self.check_access('write')
         if plan := self.plan_ids.filtered(lambda plan: plan.state in plan._get_live_states())[:1]:
             raise UserError(self.env._(
                 "This pause belongs to payment plan %s, which is still running. Cancel the plan to resume dunning.",
@@ -204,6 +205,7 @@ class AccountDunningBlock(models.Model):
     def action_open_origin(self):
         """Open the dispute, promise or plan that opened the pause."""
         self.ensure_one()
+        self.check_access('read')
         origin = self.plan_ids or self.promise_ids or self.dispute_ids
         if not origin:
             return False

@@ -211,6 +211,7 @@ class AccountPaymentPromise(models.Model):
 
     def action_cancel(self):
         """Give up the promise without blaming the customer: dunning goes on as before."""
+        self.check_access('write')
         self._cancel(fields.Date.context_today(self), self.env._("cancelled"))
 
     #=== BUSINESS METHODS ===#

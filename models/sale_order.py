@@ -42,6 +42,12 @@ class CreditDecision(NamedTuple):
 class SaleOrder(models.Model):
     _inherit = 'sale.order'
 
+    dunning_level_id = fields.Many2one(
+        comodel_name='account.dunning.level',
+        compute='_compute_dunning_level_id',
+        groups='base.group_user',
+        help="The highest level that one of the customer's open bills has reached.",
+    )
     credit_state = fields.Selection(
         selection=[
             ('none', "Not checked"),
@@ -107,6 +113,13 @@ class SaleOrder(models.Model):
     _credit_hold_idx = models.Index("(company_id) WHERE credit_state = 'hold'")
 
     #=== COMPUTE METHODS ===#
+
+    @api.depends('partner_id', 'company_id')
+    def _compute_dunning_level_id(self):
+        for company, orders in self.grouped('company_id').items():
+            # Salespeople know the level of a customer, and the ledger's figures are not in it.
+            for order in orders.sudo().with_company(company):
+                order.dunning_level_id = order.partner_id.dunning_level_id
 
     @api.depends('partner_id', 'partner_invoice_id', 'company_id', 'currency_id', 'amount_total', 'state',
                  'credit_state')

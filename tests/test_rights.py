@@ -1,6 +1,7 @@
 import inspect
 
 from odoo.exceptions import AccessError
+from odoo.fields import Command
 from odoo.service.model import get_public_method
 from odoo.tests import freeze_time, new_test_user, tagged
 
@@ -134,6 +135,8 @@ class TestRights(DunningCommon):
         for name in ('amount_overdue', 'dunning_last_date', 'dunning_next_step', 'dunning_notice_count'):
             with self.subTest(field=name), self.assertRaises(AccessError):
                 partner.read([name])
+        order = self.env['sale.order'].with_user(self.users['salesman']).create({'partner_id': partner.id})
+        self.assertEqual(order.dunning_level_id.name, "Level 2")
         for name, value in (('amount_overdue', 0), ('dunning_last_date', '2024-01-01')):
             with self.subTest(search=name), self.assertRaises(AccessError):
                 partner.search([(name, '>', value)])
@@ -245,6 +248,26 @@ class TestRights(DunningCommon):
             'account.dunning.procedure': self.procedure,
             'account.dunning.level': self.level_1,
         }[model]
+
+    def test_agreements_refuse_users_without_rights(self):
+        promise = self.env['account.payment.promise'].create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id, 'amount': 300.0, 'date': '2024-03-25'})
+        dispute = self.env['account.dispute'].create({'move_id': self.line.move_id.id, 'amount': 100.0})
+        plan = self.env['account.payment.plan'].create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id,
+            'currency_id': self.company.currency_id.id, 'move_line_ids': [Command.set(self.line.ids)]})
+        for record, methods in (
+            (promise, ('action_cancel',)),
+            (promise.block_id, ('action_end',)),
+            (dispute, ('action_accept', 'action_reject')),
+            (plan, ('action_offer', 'action_sign', 'action_cancel', 'action_break')),
+        ):
+            for method in methods:
+                for name in ('portal', 'employee', 'salesman', 'readonly'):
+                    with self.subTest(model=record._name, method=method, user=name), self.assertRaises(AccessError):
+                        getattr(record.with_user(self.users[name]), method)()
+        self.assertEqual((promise.state, dispute.state, plan.state), ('open', 'open', 'draft'))
+        self.assertEqual(promise.block_id.state, 'active')
 
     def test_read_only_accountant_changes_nothing(self):
         readonly = self.users['readonly']
