@@ -1,4 +1,5 @@
 # Configuration and pauses
+from . import account_dunning_guarded
 from . import account_dunning_cached
 from . import account_dunning_procedure
 from . import account_dunning_level
@@ -10,7 +11,6 @@ from . import account_payment_plan
 from . import account_payment_plan_installment
 
 # The flow: engine -> run -> notice -> line
-from . import account_dunning_guarded
 from . import account_dunning_engine
 from . import account_dunning_run
 from . import account_dunning_notice

@@ -8,7 +8,7 @@ class AccountDispute(models.Model):
 
     _name = 'account.dispute'
     _description = "Dispute"
-    _inherit = ['mail.thread', 'mail.activity.mixin']
+    _inherit = ['account.dunning.guarded', 'mail.thread', 'mail.activity.mixin']
     _order = 'date_opened desc, id desc'
     _check_company_auto = True
 
@@ -187,6 +187,13 @@ class AccountDispute(models.Model):
         # Opened by mistake: what it paused goes on
         self.block_id._end(fields.Date.context_today(self))
 
+    def _check_guarded_fields(self, vals):
+        # EXTENDS 'account_dunning': what comes from the invoice may be named, it is not taken from there
+        super()._check_guarded_fields({
+            fname: value for fname, value in vals.items()
+            if fname not in ('company_id', 'partner_id', 'currency_id')
+        })
+
     #=== ACTION METHODS ===#
 
     def action_accept(self):
@@ -200,7 +207,7 @@ class AccountDispute(models.Model):
         today = fields.Date.context_today(self)
         for dispute in self:
             credit_note = dispute._create_credit_note(today)
-            dispute.write({'state': 'accepted', 'date_resolved': today, 'credit_note_id': credit_note.id})
+            dispute.sudo().write({'state': 'accepted', 'date_resolved': today, 'credit_note_id': credit_note.id})
         self._tell_invoices(lambda dispute: self.env._(
             "Dispute of %(amount)s accepted; a credit note is prepared.", amount=dispute._format_amount()))
         return self.action_view_credit_note()
@@ -213,7 +220,7 @@ class AccountDispute(models.Model):
         self.check_access('write')
         self._check_open()
         today = fields.Date.context_today(self)
-        self.write({'state': 'rejected', 'date_resolved': today})
+        self.sudo().write({'state': 'rejected', 'date_resolved': today})
         self.block_id._end(today)
         self._tell_invoices(lambda dispute: self.env._(
             "Dispute of %(amount)s rejected; dunning goes on.", amount=dispute._format_amount()))
@@ -259,7 +266,7 @@ class AccountDispute(models.Model):
 
     def _open_block(self):
         self.ensure_one()
-        self.block_id = self.env['account.dunning.block'].create(self._prepare_block_values())
+        self.sudo().block_id = self.env['account.dunning.block'].create(self._prepare_block_values())
 
     def _create_credit_note(self, date):
         """Prepare the credit note of the disputed amount, for somebody to check and post.

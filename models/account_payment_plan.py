@@ -16,7 +16,7 @@ class AccountPaymentPlan(models.Model):
 
     _name = 'account.payment.plan'
     _description = "Payment plan"
-    _inherit = ['portal.mixin', 'mail.thread', 'mail.activity.mixin']
+    _inherit = ['account.dunning.guarded', 'portal.mixin', 'mail.thread', 'mail.activity.mixin']
     _order = 'date desc, id desc'
     _check_company_auto = True
 
@@ -104,7 +104,7 @@ class AccountPaymentPlan(models.Model):
         string="Internal note",
         groups='account.group_account_invoice,account.group_account_readonly',
     )
-    signature = fields.Image(copy=False, attachment=True, max_width=1024, max_height=1024)
+    signature = fields.Image(copy=False, readonly=True, attachment=True, max_width=1024, max_height=1024)
     signed_by = fields.Char(copy=False, readonly=True)
     signed_on = fields.Datetime(copy=False, readonly=True)
     previous_plan_id = fields.Many2one(
@@ -258,11 +258,11 @@ class AccountPaymentPlan(models.Model):
                 vals['partner_id'] = partner.commercial_partner_id.id
                 if partner != partner.commercial_partner_id:
                     vals.setdefault('contact_id', partner.id)
-            if vals.get('name', '/') == '/':
-                company = self.env['res.company'].browse(vals.get('company_id')) or self.env.company
-                vals['name'] = self.env['ir.sequence'].with_company(company).sudo().next_by_code(
-                    'account.payment.plan') or '/'
-        return super().create(vals_list)
+        plans = super().create(vals_list)
+        for plan_sudo in plans.sudo():
+            plan_sudo.name = self.env['ir.sequence'].with_company(plan_sudo.company_id).sudo().next_by_code(
+                'account.payment.plan') or '/'
+        return plans
 
     def write(self, vals):
         if vals.keys() & self._get_agreed_fields():
@@ -297,7 +297,7 @@ class AccountPaymentPlan(models.Model):
             plan._flag_down_payment()
             plan._check_schedule()
             plan._check_lines_free()
-            plan.write({'state': 'offered', 'amount_total': plan.amount_total})
+            plan.sudo().write({'state': 'offered', 'amount_total': plan.amount_total})
             plan.move_line_ids.write({'payment_plan_id': plan.id})
             plan._open_block(plan.date_validity)
         self._tell_all(lambda plan: self.env._(
@@ -523,7 +523,7 @@ class AccountPaymentPlan(models.Model):
         self.ensure_one()
         if self.state != 'offered':
             raise UserError(self.env._("Payment plan %s is not on offer.", self.name))
-        self.write({
+        self.sudo().write({
             'state': 'signed',
             'signed_by': name,
             'signed_on': fields.Datetime.now(),
@@ -564,7 +564,7 @@ class AccountPaymentPlan(models.Model):
         """Signed, and the down payment is in: the lines are paused while the plan is honoured."""
         if not self:
             return
-        self.write({'state': 'active'})
+        self.sudo().write({'state': 'active'})
         self.block_id.write({'date_until': False, 'state': 'active', 'date_ended': False, 'broken': False})
         # What was promised for these lines is now in the plan
         self.env['account.payment.promise'].search([
@@ -580,7 +580,7 @@ class AccountPaymentPlan(models.Model):
         """
         if not self:
             return
-        self.write({'state': state, 'date_closed': date})
+        self.sudo().write({'state': state, 'date_closed': date})
         self.block_id._end(date, broken=state == 'broken')
         self.env.flush_all()
         self.env.cr.execute(SQL(
@@ -616,7 +616,7 @@ class AccountPaymentPlan(models.Model):
         for plan in self:
             if plan.move_line_ids.payment_plan_id:
                 continue
-            plan.write({'state': 'active', 'date_closed': False})
+            plan.sudo().write({'state': 'active', 'date_closed': False})
             plan.move_line_ids.write({'payment_plan_id': plan.id})
             plan._open_block(False)
             plan._tell_all(lambda plan: self.env._("Payment plan %s goes on: a payment was undone.", plan.name))
@@ -785,7 +785,7 @@ class AccountPaymentPlan(models.Model):
         failed = self.env['account.dunning.block']._isolate(
             plans, lambda found: found._remind(date, company.plan_reminder_days))
         for plan, error in failed:
-            plan._get_installments_to_remind(date, company.plan_reminder_days).reminder_date = date
+            plan._get_installments_to_remind(date, company.plan_reminder_days).sudo().reminder_date = date
             plan._message_log(body=self.env._("The customer could not be reminded of the next installment: %s", error))
             plan._warn_responsible(self.env._("Reminder of an installment failed"), date)
 
@@ -819,7 +819,7 @@ class AccountPaymentPlan(models.Model):
         template = self.env.ref('account_dunning.mail_template_payment_plan_reminder', raise_if_not_found=False)
         if not template:
             return
-        self._get_installments_to_remind(date, days).write({'reminder_date': date})
+        self._get_installments_to_remind(date, days).sudo().write({'reminder_date': date})
         template.send_mail_batch(self.ids)
 
     @api.model

@@ -7,6 +7,7 @@ class AccountPaymentPlanInstallment(models.Model):
 
     _name = 'account.payment.plan.installment'
     _description = "Installment of a payment plan"
+    _inherit = ['account.dunning.guarded']
     _order = 'plan_id, date, id'
 
     plan_id = fields.Many2one(

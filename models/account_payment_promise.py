@@ -11,6 +11,7 @@ class AccountPaymentPromise(models.Model):
 
     _name = 'account.payment.promise'
     _description = "Promise to pay"
+    _inherit = ['account.dunning.guarded']
     _order = 'date desc, id desc'
     _check_company_auto = True
 
@@ -44,7 +45,8 @@ class AccountPaymentPromise(models.Model):
     )
     amount = fields.Monetary(required=True)
     date = fields.Date(string="Promised for", required=True)
-    date_promised = fields.Date(string="Promised on", required=True, readonly=True, default=fields.Date.context_today)
+    date_promised = fields.Date(
+        string="Promised on", required=True, readonly=True, copy=False, default=fields.Date.context_today)
     date_closed = fields.Date(string="Kept or broken on", readonly=True, copy=False)
     method = fields.Selection(
         selection=[
@@ -247,7 +249,7 @@ class AccountPaymentPromise(models.Model):
                 customer=self.partner_id.display_name, currency=self.currency_id.name))
         if lines != self.move_line_ids:
             self.move_line_ids = [Command.set(lines.ids)]
-        self.amount_start = sum(lines.mapped('amount_residual_currency'))
+        self.sudo().amount_start = sum(lines.mapped('amount_residual_currency'))
 
     def _prepare_block_values(self):
         """Values of the pause: until the promised date plus grace; only so much of the lines as is promised."""
@@ -271,7 +273,7 @@ class AccountPaymentPromise(models.Model):
         if self.block_id:
             self.block_id.write(values)
         else:
-            self.block_id = self.env['account.dunning.block'].create(values)
+            self.sudo().block_id = self.env['account.dunning.block'].create(values)
 
     @api.model
     def _update_promises(self, company, date):

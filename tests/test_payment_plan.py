@@ -1,7 +1,7 @@
 from datetime import date, timedelta
 
 from odoo import Command
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, freeze_time, new_test_user, tagged
 
 from .common import DunningCommon
@@ -392,6 +392,20 @@ class TestPaymentPlan(PaymentPlanCommon):
         plan = self._plan()
         with self.assertRaisesRegex(UserError, "Cancel the plan"):
             plan.block_id.action_end()
+
+    def test_evidence_is_not_written_by_hand(self):
+        plan = self._plan(sign=False)
+        clerk = new_test_user(
+            self.env, 'clerk', groups='account.group_account_invoice',
+            company_id=self.company.id, company_ids=self.company.ids)
+        by_clerk = plan.with_user(clerk)
+        for values in ({'state': 'done'}, {'signed_by': "Nobody"}, {'signature': b'AAAA'}, {'amount_total': 1.0}):
+            with self.assertRaises(AccessError):
+                by_clerk.write(values)
+        with self.assertRaises(AccessError):
+            by_clerk.installment_ids[0].write({'amount_paid': 1.0})
+        by_clerk.action_sign()
+        self.assertEqual(plan.state, 'active')
 
     def test_readonly_accountant_cannot_offer(self):
         plan = self._plan(offer=False)

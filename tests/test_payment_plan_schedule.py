@@ -11,7 +11,7 @@ from .test_payment_plan import PaymentPlanCommon
 RELAXED = settings(
     max_examples=200, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
-FEW = settings(RELAXED, max_examples=12)
+FEW = settings(RELAXED, max_examples=8)
 
 
 @tagged('post_install', '-at_install')
@@ -104,7 +104,7 @@ class TestPaymentPlanSchedule(PaymentPlanCommon):
         number=st.integers(1, 6),
         steps=st.lists(
             st.tuples(st.sampled_from(['pay', 'pay', 'credit', 'undo']), st.integers(1, 60000), st.integers(0, 2)),
-            min_size=1, max_size=6),
+            min_size=1, max_size=5),
     )
     def test_installments_are_filled_with_what_the_lines_lost(self, amounts, number, steps):
         with self.env.cr.savepoint() as savepoint:

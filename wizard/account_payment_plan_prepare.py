@@ -245,7 +245,9 @@ class AccountPaymentPlanPrepare(models.TransientModel):
             return old
         if old and old.state in old._get_live_states():
             old.action_cancel()
-        return self.env['account.payment.plan'].create(dict(self._prepare_plan_values(), previous_plan_id=old.id))
+        plan = self.env['account.payment.plan'].create(self._prepare_plan_values())
+        plan.sudo().previous_plan_id = old
+        return plan
 
 
 class AccountPaymentPlanPrepareLine(models.TransientModel):
