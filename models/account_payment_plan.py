@@ -293,7 +293,7 @@ class AccountPaymentPlan(models.Model):
         for plan in self:
             if plan.state != 'draft':
                 raise UserError(self.env._("Payment plan %s has already been offered.", plan.name))
-            plan._compute_amount_total()
+            plan.sudo()._compute_amount_total()
             plan._flag_down_payment()
             plan._check_schedule()
             plan._check_lines_free()
