@@ -146,8 +146,9 @@ class AccountDunningNotice(models.Model):
         self.env.flush_all()
         rows = self.env.execute_query(SQL(
             """
-            SELECT line.notice_id, line.move_line_id, line.amount_due,
-                   line.amount_set_off, line.amount_blocked,
+            SELECT line.notice_id, item.id, item.move_id, move.name, COALESCE(item.date_maturity, item.date),
+                   item.currency_id, COALESCE(move.is_late_charge, FALSE),
+                   COALESCE(line.amount_due, 0), COALESCE(line.amount_set_off, 0), COALESCE(line.amount_blocked, 0),
                    CASE WHEN line.amount_set_off > 0 THEN (
                        SELECT MIN(credit.date)
                          FROM account_move_line credit
@@ -155,7 +156,7 @@ class AccountDunningNotice(models.Model):
                          JOIN res_partner partner ON partner.id = credit.partner_id
                         WHERE partner.commercial_partner_id = notice.partner_id
                           AND credit.company_id = notice.company_id
-                          AND credit.currency_id = line.currency_id
+                          AND credit.currency_id = item.currency_id
                           AND account.account_type = 'asset_receivable'
                           AND credit.parent_state = 'posted'
                           AND credit.reconciled IS NOT TRUE
@@ -164,35 +165,42 @@ class AccountDunningNotice(models.Model):
               FROM account_dunning_notice_line line
               JOIN account_dunning_notice notice ON notice.id = line.notice_id
               JOIN account_dunning_level level ON level.id = line.level_id
+              JOIN account_move_line item ON item.id = line.move_line_id
+              JOIN account_move move ON move.id = item.move_id
              WHERE notice.id = ANY(%s)
                AND level.charge <> 'none'
-               AND line.move_line_id IS NOT NULL
                AND line.is_coming_due IS NOT TRUE
           ORDER BY line.notice_id, line.id
             """, self.ids))
         notices = {notice.id: notice for notice in self}
-        lines = self.env['account.move.line'].sudo().browse([row[1] for row in rows])
         rules = {
             company: self.env['account.late.charge.rule']._find_rules(company, group.partner_id)
             for company, group in self.grouped('company_id').items()
         }
         claims = []
-        for line, (notice_id, _line_id, amount_due, set_off, blocked, credit_date) in zip(lines, rows):
+        for (
+            notice_id, line_id, move_id, move_name, date_maturity, currency_id, is_late_charge, amount_due, set_off,
+            blocked, credit_date,
+        ) in rows:
             notice = notices[notice_id]
             rule = rules[notice.company_id][notice.partner_id]
             if not rule:
                 continue
             claims.append({
                 'notice_id': notice_id,
-                'notice': notice,
-                'line': line,
+                'line_id': line_id,
+                'move_id': move_id,
+                'move_name': move_name,
+                'date_maturity': date_maturity,
+                'currency_id': currency_id,
+                'is_late_charge': is_late_charge,
                 'rule': rule,
                 'date_to': date,
-                'amount_due': float(amount_due or 0.0),
+                'amount_due': float(amount_due),
                 # A paused part bears nothing at all; a credit counts from the day it came in. Both in the customer's
                 # favour: which credit pays which bill is only known once they are matched.
-                'reduction': float(set_off or 0.0) + float(blocked or 0.0),
-                'reduction_date': credit_date if set_off and not blocked else line.date,
+                'reduction': set_off + blocked,
+                'reduction_date': credit_date if not blocked and credit_date else date_maturity,
             })
         return self.env['account.late.charge.rule']._prepare_claims(claims)
 
@@ -214,7 +222,8 @@ class AccountDunningNotice(models.Model):
                    notice_id, company_id, partner_id, rule_id, move_id, move_name, move_line_id, date_maturity,
                    date_from, date_to, days, base, rate, year_days, amount_exact, amount, currency_id,
                    legal_basis, source)
-            SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', 'interest', %(date)s,
+            SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', 'interest',
+                   %(date)s,
                    notice.id, notice.company_id, notice.partner_id, interest.rule_id, line.move_id, move.name, line.id,
                    COALESCE(line.date_maturity, line.date),
                    interest.date_from, interest.date_to, interest.days, interest.base, interest.rate, interest.basis,
@@ -240,12 +249,13 @@ class AccountDunningNotice(models.Model):
         :rtype: dict[int, str]
         """
         texts, rows = {}, {}
-        for claim in claims:
-            notice, rule = claim['notice'], claim['rule']
-            lang = (notice.contact_id or notice.partner_id).lang
-            if (rule, lang) not in texts:
-                texts[rule, lang] = rule.with_context(lang=lang).legal_basis
-            rows[notice.id] = texts[rule, lang]
+        rules = {claim['notice_id']: claim['rule'] for claim in claims}
+        for notice in self:
+            if rule := rules.get(notice.id):
+                lang = (notice.contact_id or notice.partner_id).lang
+                if (rule, lang) not in texts:
+                    texts[rule, lang] = rule.with_context(lang=lang).legal_basis
+                rows[notice.id] = texts[rule, lang]
         return rows
 
     def _insert_compensation(self, claims, date):
@@ -253,25 +263,28 @@ class AccountDunningNotice(models.Model):
         amounts = defaultdict(float)
         first = {}
         for claim in claims:
-            move = claim['line'].move_id
-            amounts[move] += claim['amount_due']
-            first.setdefault(move, claim)
-        had = {move for (move,) in self.env['account.late.charge'].sudo()._read_group(
-            [('move_id', 'in', [move.id for move in amounts]), ('kind', '=', 'compensation'),
-             ('state', '!=', 'proposed')],
+            amounts[claim['move_id']] += claim['amount_due']
+            first.setdefault(claim['move_id'], claim)
+        had = {move.id for (move,) in self.env['account.late.charge'].sudo()._read_group(
+            [('move_id', 'in', list(amounts)), ('kind', '=', 'compensation'), ('state', '!=', 'proposed')],
             ['move_id'])}
         texts = self._get_legal_texts(claims)
+        notices = {notice.id: notice for notice in self}
+        currencies = {
+            currency.id: currency for currency in self.env['res.currency'].browse(
+                {claim['currency_id'] for claim in claims})
+        }
         rows = []
-        for move, amount in amounts.items():
-            claim = first[move]
-            rule, notice, line = claim['rule'], claim['notice'], claim['line']
-            if move in had or not rule.tier_ids:
+        for move_id, amount in amounts.items():
+            claim = first[move_id]
+            rule, notice, currency = claim['rule'], notices[claim['notice_id']], currencies[claim['currency_id']]
+            if move_id in had or not rule.tier_ids:
                 continue
-            compensation = rule._get_compensation_in_currency(amount, line.currency_id, notice.company_id, date)
-            if line.currency_id.compare_amounts(compensation, 0.0) > 0:
+            compensation = rule._get_compensation_in_currency(amount, currency, notice.company_id, date)
+            if currency.compare_amounts(compensation, 0.0) > 0:
                 rows.append((
-                    notice.id, notice.company_id.id, notice.partner_id.id, rule.id, move.id, move.name, line.id,
-                    line.date_maturity or line.date, amount, compensation, line.currency_id.id, texts[notice.id],
+                    notice.id, notice.company_id.id, notice.partner_id.id, rule.id, move_id, claim['move_name'],
+                    claim['line_id'], claim['date_maturity'], amount, compensation, currency.id, texts[notice.id],
                 ))
         if not rows:
             return
@@ -384,7 +397,8 @@ class AccountDunningNotice(models.Model):
     def _get_charge_announcement(self):
         """Return what the first, free reminder must announce where the law asks for one (Belgian consumers).
 
-        :return: None, or `rule`, `deadline` (the last free day, by the channel that was chosen for the notice) and `invoices`: (number, compensation, currency) of each
+        :return: None, or `rule`, `deadline` (the last free day, by the channel that was chosen for the notice) and
+            `invoices`: (number, compensation, currency) of each
         :rtype: dict | None
         """
         self.ensure_one()

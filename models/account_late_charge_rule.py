@@ -1,5 +1,4 @@
 import math
-from collections import defaultdict
 from datetime import date, timedelta
 
 from dateutil.easter import easter
@@ -62,7 +61,8 @@ class AccountLateChargeRule(models.Model):
         help="The published rate that the interest follows. Empty: the margin alone is the rate; no margin either: no "
              "interest.",
     )
-    margin = fields.Float(string="Margin (points)", digits=(9, 4), help="Percentage points added to the reference rate.")
+    margin = fields.Float(
+        string="Margin (points)", digits=(9, 4), help="Percentage points added to the reference rate.")
     rate_validity = fields.Selection(
         selection=[
             ('half_year', "1 January and 1 July"),
@@ -297,7 +297,7 @@ class AccountLateChargeRule(models.Model):
                 if day and first < day <= last
             )}
             starts = sorted(starts)
-            for start, following in zip(starts, [*starts[1:], None]):
+            for start, following in zip(starts, [*starts[1:], None], strict=True):
                 floor, floor_source = next((
                     (floor_value, floor_source) for floor_first, floor_last, floor_value, floor_source in floors
                     if floor_first <= start <= floor_last
@@ -529,9 +529,7 @@ class AccountLateChargeRule(models.Model):
         if not self or not lines:
             return []
         self.ensure_one()
-        claims = self._prepare_claims([
-            {'line': line, 'rule': self, 'date_to': date_to} for line in lines
-        ])
+        claims = self._prepare_claims([self._get_claim(line, date_to) for line in lines])
         query = self._get_interest_query(claims)
         if query is None:
             return []
@@ -542,44 +540,62 @@ class AccountLateChargeRule(models.Model):
             SQL(", ").join(SQL.identifier(column) for column in columns), query,
         ))
         return [
-            dict(zip(columns, row)) | {'base': float(row[4]), 'rate': float(row[5]), 'exact': float(row[8]),
-                                       'amount': float(row[9])}
+            {
+                column: float(value) if column in ('base', 'rate', 'exact', 'amount') else value
+                for column, value in zip(columns, row, strict=True)
+            }
             for row in rows
         ]
+
+    def _get_claim(self, line, date_to):
+        """Return a claim of interest on one line under this rule, see `_prepare_claims`.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return {
+            'line_id': line.id,
+            'date_maturity': line.date_maturity or line.date,
+            'is_late_charge': line.move_id.is_late_charge,
+            'rule': self,
+            'date_to': date_to,
+        }
 
     @api.model
     def _prepare_claims(self, claims):
         """Complete claims with the days from which interest runs and from which it has not been charged yet.
 
-        :param list[dict] claims: `line` (`account.move.line`), `rule`, `date_to`, and optionally `reduction` with
-            `reduction_date` (amount in the line's currency that lowers the balance from that day on) and anything
-            the caller wants to keep
+        :param list[dict] claims: plain values, no records of lines, for there may be many: `line_id`, `date_maturity`,
+            `is_late_charge` (its invoice is one of charges), `rule` (`account.late.charge.rule`), `date_to`, and
+            optionally `reduction` with `reduction_date` (amount in the line's currency that lowers the balance from
+            that day on), `notice_id`, and anything the caller wants to keep
         :return: the claims that bear something, with `date_default` (first day of delay), `date_first` (first day
             that bears interest) and `date_from` (first day not charged yet)
         :rtype: list[dict]
         """
-        lines = self.env['account.move.line'].browse([claim['line'].id for claim in claims])
-        charged_until = dict(self.env['account.late.charge'].sudo()._read_group(
-            [('move_line_id', 'in', lines.ids), ('kind', '=', 'interest'), ('state', '!=', 'proposed')],
-            ['move_line_id'], ['date_to:max'],
-        ))
+        line_ids = [claim['line_id'] for claim in claims]
+        charged_until = {
+            line.id: last for line, last in self.env['account.late.charge'].sudo()._read_group(
+                [('move_line_id', 'in', line_ids), ('kind', '=', 'interest'), ('state', '!=', 'proposed')],
+                ['move_line_id'], ['date_to:max'])
+        }
         reminders = self._get_first_reminders(
-            [claim['line'].id for claim in claims if claim['rule'].free_reminder])
+            [claim['line_id'] for claim in claims if claim['rule'].free_reminder])
         prepared = []
         for claim in claims:
-            line, rule = claim['line'], claim['rule']
-            if line.move_id.is_late_charge and not rule.on_charges:
+            rule = claim['rule']
+            if claim['is_late_charge'] and not rule.on_charges:
                 continue
-            date_default = (line.date_maturity or line.date) + ONE_DAY
+            date_default = claim['date_maturity'] + ONE_DAY
             date_first = date_default + timedelta(days=rule.start_delay_days)
             if rule.free_reminder:
-                reminder = reminders.get(line.id)
+                reminder = reminders.get(claim['line_id'])
                 if not reminder:
                     continue
                 date_first = max(date_first, rule._get_first_chargeable_day(*reminder))
             if date_first > claim['date_to']:
                 continue
-            last_charged = charged_until.get(line)
+            last_charged = charged_until.get(claim['line_id'])
             prepared.append(claim | {
                 'date_default': date_default,
                 'date_first': date_first,
@@ -649,7 +665,8 @@ class AccountLateChargeRule(models.Model):
             WITH claim AS MATERIALIZED (
                 SELECT claim.*, line.amount_currency, currency.rounding
                   FROM %(claims)s AS claim(
-                       notice_id, line_id, rule_id, date_rate, date_first, date_from, date_to, reduction, reduction_date)
+                       notice_id, line_id, rule_id, date_rate, date_first, date_from, date_to, reduction,
+                       reduction_date)
                   JOIN account_move_line line ON line.id = claim.line_id
                   JOIN res_currency currency ON currency.id = line.currency_id
                  WHERE line.amount_currency > 0
@@ -685,14 +702,19 @@ class AccountLateChargeRule(models.Model):
                        / (100 * year.basis) AS exact
                   FROM claim
                   JOIN balance ON balance.line_id = claim.line_id AND balance.base > 0
+                       AND balance.date_from <= claim.date_to AND balance.date_next > claim.date_first
                   JOIN rate ON rate.rule_id = claim.rule_id AND rate.rate > 0
                        -- a frozen rate is that of one day, and counts for all days
-                       AND (claim.date_rate IS NULL OR claim.date_rate BETWEEN rate.date_from AND rate.date_to)
+                       AND COALESCE(claim.date_rate, LEAST(claim.date_to, balance.date_next - 1)) >= rate.date_from
+                       AND COALESCE(claim.date_rate, GREATEST(claim.date_first, balance.date_from)) <= rate.date_to
                   JOIN year ON year.rule_id = claim.rule_id
-                  CROSS JOIN LATERAL (VALUES
-                       (TRUE, claim.date_first, claim.date_from - 1),
-                       (FALSE, claim.date_from, claim.date_to)
-                  ) AS part(charged, date_from, date_to)
+                       AND year.date_from <= claim.date_to AND year.date_to >= claim.date_first
+                  CROSS JOIN LATERAL (
+                       SELECT TRUE AS charged, claim.date_first AS date_from, claim.date_from - 1 AS date_to
+                        WHERE claim.date_from > claim.date_first
+                    UNION ALL
+                       SELECT FALSE, claim.date_from, claim.date_to
+                  ) AS part
                   CROSS JOIN LATERAL (SELECT
                        GREATEST(part.date_from, balance.date_from, year.date_from,
                                 CASE WHEN claim.date_rate IS NULL THEN rate.date_from END) AS date_from,
@@ -716,7 +738,7 @@ class AccountLateChargeRule(models.Model):
             """,
             claims=_sql_rows(
                 [(
-                    claim.get('notice_id'), claim['line'].id, claim['rule'].id,
+                    claim.get('notice_id'), claim['line_id'], claim['rule'].id,
                     claim['date_default'] if claim['rule'].rate_frozen else None,
                     claim['date_first'], claim['date_from'], claim['date_to'],
                     claim.get('reduction') or 0.0, claim.get('reduction_date'),
@@ -744,8 +766,8 @@ def _sql_rows(rows, types):
     :param list[tuple] rows: not empty
     :param tuple[str] types: PostgreSQL types of the columns, literals of this file
     """
-    columns = zip(*rows)
+    columns = zip(*rows, strict=True)
     return SQL("unnest(%s)", SQL(", ").join(
         SQL("%s::%s[]", list(column), SQL(column_type))
-        for column, column_type in zip(columns, types)
+        for column, column_type in zip(columns, types, strict=True)
     ))

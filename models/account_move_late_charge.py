@@ -143,7 +143,7 @@ class AccountMove(models.Model):
             for row in rule._get_interest_rows(lines, date)
         ]
         allowed = not rule.free_reminder or rule._prepare_claims(
-            [{'line': line, 'rule': rule, 'date_to': date} for line in lines])
+            [rule._get_claim(line, date) for line in lines])
         compensation = rule._compute_compensation(self, date) if allowed else 0.0
         if compensation:
             rows.append({

@@ -105,7 +105,7 @@ class AccountReferenceRate(models.Model):
         """
         if validity == 'open':
             ends = [following[0] - relativedelta(days=1) for following in values[1:]] + [date.max]
-            return [(day, end, value, source) for (day, value, source), end in zip(values, ends)]
+            return [(day, end, value, source) for (day, value, source), end in zip(values, ends, strict=True)]
         months = (1, 7) if validity == 'half_year' else (1,)
         length = relativedelta(months=6 if validity == 'half_year' else 12, days=-1)
         return [

@@ -256,7 +256,7 @@ class TestLateChargeNotice(LateChargeCommon):
 
     def _waive(self, charges, reason="Goodwill"):
         action = charges.action_waive()
-        wizard = self.env[action['res_model']].with_context(action['context']).create({'reason': reason})
+        wizard = self.env[action['res_model']].with_context(**action['context']).create({'reason': reason})
         self.assertTrue(wizard.summary)
         return wizard.action_waive()
 
@@ -264,7 +264,10 @@ class TestLateChargeNotice(LateChargeCommon):
         notice = self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
         self._waive(notice.charge_ids)
         self.assertRecordValues(notice.charge_ids, [
-            {'state': 'waived', 'waive_reason': "Goodwill", 'waive_user_id': self.env.uid, 'waive_date': date(2024, 3, 1)},
+            {
+                'state': 'waived', 'waive_reason': "Goodwill", 'waive_user_id': self.env.uid,
+                'waive_date': date(2024, 3, 1),
+            },
         ] * 2)
         following = self._send(self._notice(self.move, '2024-02-20', self.level), '2024-02-20')
         self.assertEqual(
@@ -287,7 +290,7 @@ class TestLateChargeNotice(LateChargeCommon):
         notice = self._send(self._notice(self.move, '2024-02-10', self.invoicing_level), '2024-02-10')
         invoice = notice.charge_ids.charge_move_id
         action = invoice.action_waive_late_charges()
-        self.env[action['res_model']].with_context(action['context']).create({'reason': "Mistake"}).action_waive()
+        self.env[action['res_model']].with_context(**action['context']).create({'reason': "Mistake"}).action_waive()
         self.assertEqual(invoice.state, 'cancel')
 
     def test_waiving_a_paid_charge_invoice_gives_the_money_back_as_credit(self):
@@ -371,10 +374,12 @@ class TestLateChargeNotice(LateChargeCommon):
     def test_section_of_the_letter(self):
         notice = self._notice(self.move, '2024-02-10', self.level)
         notice._prepare_charges(date(2024, 2, 10))
-        page = html.fromstring(
-            '<div>%s</div>' % self.env['ir.qweb']._render('account_dunning.dunning_notice_charges', {'o': notice}))
+        section = self.env['ir.qweb']._render('account_dunning.dunning_notice_charges', {'o': notice})
+        page = html.fromstring(f'<div>{section}</div>')
         text = ' '.join(page.text_content().split())
-        for expected in (self.move.name, "125.00", "40.00", "165.00", "12.5 %", "02/01/2024", "02/10/2024", "Directive"):
+        for expected in (
+            self.move.name, "125.00", "40.00", "165.00", "12.5 %", "02/01/2024", "02/10/2024", "Directive",
+        ):
             self.assertIn(expected, text)
 
     def test_section_of_a_letter_without_charges_is_empty(self):

@@ -232,7 +232,9 @@ class TestLateChargeVectors(LateChargeCommon):
         line = self._line(move)
         self.assertEqual(rule._compute_interest(line, date(2024, 3, 31)), 130.0, "13 % for ten days of 2023")
         self.assertIn("missing", rule._get_rate_warning(date(2024, 3, 31)))
-        rate = rates.create({'series': 'BOE', 'date': '2024-01-01', 'value': 2.0, 'source': "A test", 'verified': False})
+        rate = rates.create({
+            'series': 'BOE', 'date': '2024-01-01', 'value': 2.0, 'source': "A test", 'verified': False,
+        })
         self.assertEqual(rule._compute_interest(line, date(2024, 1, 10)), 130.0, "not checked, not used")
         rate.action_verify()
         self.assertEqual(rule._compute_interest(line, date(2024, 1, 10)), 230.0)
