@@ -104,8 +104,11 @@ class AccountReferenceRate(models.Model):
         :rtype: list[tuple[date, date, float, str]]
         """
         if validity == 'open':
-            ends = [following[0] - relativedelta(days=1) for following in values[1:]] + [date.max]
-            return [(day, end, value, source) for (day, value, source), end in zip(values, ends, strict=True)]
+            following = [day for day, _value, _source in values[1:]] + [None]
+            return [
+                (day, next_day - relativedelta(days=1) if next_day else date.max, value, source)
+                for (day, value, source), next_day in zip(values, following, strict=False)
+            ]
         months = (1, 7) if validity == 'half_year' else (1,)
         length = relativedelta(months=6 if validity == 'half_year' else 12, days=-1)
         return [

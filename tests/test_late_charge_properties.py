@@ -18,7 +18,7 @@ PAYMENTS = st.lists(
     st.tuples(st.integers(min_value=-20, max_value=700), st.integers(min_value=1, max_value=400_000)), max_size=5)
 RULES = st.sampled_from(['eu_company', 'be_company', 'fr_company', 'de_company', 'uk_company', 'de_person'])
 PROPERTY = settings(
-    max_examples=30, deadline=None, derandomize=True,
+    max_examples=20, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
 
 
