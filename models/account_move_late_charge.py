@@ -115,6 +115,7 @@ class AccountMove(models.Model):
             'date': date,
             'rule': rule,
             'rows': [charge._get_sheet_row() for charge in stated.sorted()],
+            'with_states': charges is None,  # of no interest to the customer
             'preview': [],
             'warning': rule._get_rate_warning(date) if rule and charges is None else '',
         }
