@@ -387,7 +387,7 @@ class AccountCreditExposure(models.Model):
                                       JOIN sale_order_line_invoice_rel rel ON rel.invoice_line_id = refund_line.id
                                      WHERE refund_line.move_id = move.id))
               GROUP BY line.partner_id, line.company_id
-            ), sale AS (
+            ), sale AS MATERIALIZED (
                 SELECT contact.partner_id, contact.company_id, contact.digits,
                        sale.id, sale.currency_id, sale.invoice_status,
                        COALESCE(NULLIF(sale.currency_rate, 0), 1) AS rate
@@ -395,55 +395,72 @@ class AccountCreditExposure(models.Model):
                   JOIN sale_order sale ON sale.partner_invoice_id = contact.contact_id
                   JOIN branch ON branch.branch_id = sale.company_id AND branch.company_id = contact.company_id
                  WHERE sale.state = 'sale'
-            ), sale_line AS (
-                SELECT line.id, line.order_id, line.product_uom_qty, line.is_downpayment,
+            ), sale_line AS MATERIALIZED (
+                SELECT sale.partner_id, sale.company_id, sale.digits, sale.rate, sale.currency_id,
+                       line.id, line.order_id,
+                       line.is_downpayment AND line.product_uom_qty = 0 AS is_downpayment,
                        CASE
                            WHEN line.is_downpayment AND line.product_uom_qty = 0 THEN 0
-                           -- ordered, or more than that was delivered
-                           WHEN line.product_uom_qty >= 0 THEN GREATEST(
-                               CASE WHEN line.qty_delivered > line.product_uom_qty AND (
-                                        SELECT template.invoice_policy
-                                          FROM product_product product
-                                          JOIN product_template template ON template.id = product.product_tmpl_id
-                                         WHERE product.id = line.product_id) = 'delivery'
-                                    THEN line.qty_delivered
-                                    ELSE line.product_uom_qty
-                               END - line.qty_invoiced, 0)
-                           ELSE LEAST(line.product_uom_qty - line.qty_invoiced, 0)
-                       END * COALESCE(
-                           line.price_total / NULLIF(line.product_uom_qty, 0),
-                           line.price_unit * (1 - COALESCE(line.discount, 0) / 100)
-                       ) AS amount
-                  FROM sale_order_line line
+                           -- The usual line, nothing of it invoiced: its total, without the cost of a division.
+                           WHEN COALESCE(line.qty_invoiced, 0) = 0
+                                AND line.product_uom_qty > 0
+                                AND COALESCE(line.qty_delivered, 0) <= line.product_uom_qty THEN line.price_total
+                           ELSE CASE
+                               -- ordered, or more than that was delivered
+                               WHEN line.product_uom_qty >= 0 THEN GREATEST(
+                                   CASE WHEN line.qty_delivered > line.product_uom_qty AND (
+                                            SELECT template.invoice_policy
+                                              FROM product_product product
+                                              JOIN product_template template ON template.id = product.product_tmpl_id
+                                             WHERE product.id = line.product_id) = 'delivery'
+                                        THEN line.qty_delivered
+                                        ELSE line.product_uom_qty
+                                   END - COALESCE(line.qty_invoiced, 0), 0)
+                               ELSE LEAST(line.product_uom_qty - COALESCE(line.qty_invoiced, 0), 0)
+                           END * COALESCE(
+                               line.price_total / NULLIF(line.product_uom_qty, 0),
+                               line.price_unit * (1 - COALESCE(line.discount, 0) / 100)
+                           )
+                       END AS amount
+                  FROM sale
+                  JOIN sale_order_line line ON line.order_id = sale.id
                  WHERE line.display_type IS NULL
-                   AND line.order_id IN (SELECT id FROM sale WHERE invoice_status NOT IN ('invoiced', 'upselling'))
+                   AND sale.invoice_status NOT IN ('invoiced', 'upselling')
+            ), sale_open AS (
+                -- Orders in company currency together, each other order at its own rate.
+                SELECT partner_id, company_id, digits, rate, SUM(amount) AS amount
+                  FROM sale_line
+              GROUP BY partner_id, company_id, digits, rate, CASE WHEN rate = 1 THEN 0 ELSE order_id END
             ), downpayment AS (
                 -- in the order's currency; given back by the final invoice
                 SELECT line.order_id,
                        SUM(CASE WHEN move.move_type = 'out_refund' THEN -1 ELSE 1 END * invoiced.price_total
-                           * CASE WHEN move.currency_id = sale.currency_id THEN 1
-                                  ELSE sale.rate / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1) END) AS amount
+                           * CASE WHEN move.currency_id = line.currency_id THEN 1
+                                  ELSE line.rate / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1) END) AS amount
                   FROM sale_line line
-                  JOIN sale ON sale.id = line.order_id
                   JOIN sale_order_line_invoice_rel rel ON rel.order_line_id = line.id
                   JOIN account_move_line invoiced ON invoiced.id = rel.invoice_line_id
                   JOIN account_move move ON move.id = invoiced.move_id
                  WHERE line.is_downpayment
-                   AND line.product_uom_qty = 0
                    AND (move.state != 'cancel' OR move.payment_state = 'invoicing_legacy')
               GROUP BY line.order_id
-            ), sale_open AS (
-                SELECT order_id, SUM(amount) AS amount FROM sale_line GROUP BY order_id
+            ), downpaid AS (
+                -- by how much down payments lower their orders: not below zero
+                SELECT line.partner_id, line.company_id,
+                       ROUND(LEAST(downpayment.amount, SUM(line.amount)) / line.rate, line.digits) AS amount
+                  FROM downpayment
+                  JOIN sale_line line ON line.order_id = downpayment.order_id
+              GROUP BY line.order_id, line.partner_id, line.company_id, line.rate, line.digits, downpayment.amount
             ), orders AS (
-                SELECT sale.partner_id, sale.company_id,
-                       SUM(ROUND(
-                           CASE WHEN downpayment.amount IS NULL THEN sale_open.amount
-                                ELSE GREATEST(sale_open.amount - downpayment.amount, 0) END / sale.rate,
-                           sale.digits)) AS orders
-                  FROM sale
-                  JOIN sale_open ON sale_open.order_id = sale.id
-             LEFT JOIN downpayment ON downpayment.order_id = sale.id
-              GROUP BY sale.partner_id, sale.company_id
+                SELECT partner_id, company_id, SUM(amount) AS orders
+                  FROM (
+                    SELECT partner_id, company_id,
+                           CASE WHEN rate = 1 THEN amount ELSE ROUND(amount / rate, digits) END AS amount
+                      FROM sale_open
+                     UNION ALL
+                    SELECT partner_id, company_id, -amount FROM downpaid
+                  ) AS part
+              GROUP BY partner_id, company_id
             ), transaction AS (
                 SELECT sale.partner_id, sale.company_id, tx.id, tx.amount / sale.rate AS amount
                   FROM sale
