@@ -311,7 +311,7 @@ class TestCreditFlow(CreditCommon, CronMixinCase):
         orders = self._order(1500) + self._order(2500)
         orders.action_request_release()
         action = orders.with_user(self.credit_manager).action_open_credit_release()
-        form = Form(self.env[action['res_model']].with_user(self.credit_manager).with_context(action['context']))
+        form = Form(self.env[action['res_model']].with_user(self.credit_manager).with_context(**action['context']))
         self.assertIn("credit limit", form.credit_reason)
         form.reason = "Long-standing customer"
         form.save().action_apply()

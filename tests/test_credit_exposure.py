@@ -290,7 +290,7 @@ class TestCreditExposure(CreditCommon):
         order = self._order(10)
         self._transaction(order, 4)
         action = order.action_view_credit_exposure()
-        exposure = self.env[action['res_model']].with_context(action['context']).browse(action['res_id'])
+        exposure = self.env[action['res_model']].with_context(**action['context']).browse(action['res_id'])
         self.assertRecordValues(exposure, [{
             'amount_receivable': 140, 'amount_overdue': 100, 'amount_draft': 30, 'amount_orders': 20,
             'amount_order': 10, 'amount_paid_online': 4, 'amount_total': 196, 'order_id': order.id,
