@@ -38,7 +38,6 @@ class AccountDunningFollowup(models.Model):
     date_oldest = fields.Date(string="Oldest due date", readonly=True)
     level_id = fields.Many2one(
         comodel_name='account.dunning.level',
-        string="Level",
         readonly=True,
         index='btree_not_null',
         ondelete='set null',
