@@ -79,6 +79,10 @@ class AccountDunningBlock(models.Model):
         self.env['account.dunning.followup']._note_changed(self.partner_id)
         return super().unlink()
 
+    def _end(self, date, broken=False):
+        self.env['account.dunning.followup']._note_changed(self.partner_id)
+        return super()._end(date, broken=broken)
+
 
 class AccountDunningNotice(models.Model):
     _inherit = 'account.dunning.notice'

@@ -170,7 +170,8 @@ class TestFollowup(DunningCommon):
             before = self.env.cr.sql_log_count
             self.Followup._refresh(self.company, self.today)
             counts.append(self.env.cr.sql_log_count - before)
-        self.assertEqual(counts[2:4], counts[4:])
+        self.assertLessEqual(counts[4], counts[2])
+        self.assertLessEqual(counts[5], counts[3])
 
     #=== THE NEXT STEP IN WORDS ===#
 
@@ -295,7 +296,7 @@ class TestFollowup(DunningCommon):
             before = self.env.cr.sql_log_count
             self.assertEqual(set(some.mapped('amount_overdue')), {10.0})
             counts.append(self.env.cr.sql_log_count - before)
-        self.assertEqual(counts[1], counts[2])
+        self.assertLessEqual(counts[2], counts[1])
 
     #=== FROM THE LIST ===#
 
