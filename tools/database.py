@@ -152,18 +152,21 @@ def digest(*parts):
     return hashlib.sha1(" ".join(map(str, parts)).encode()).hexdigest()[:8]
 
 
-def base(env):
+def base(env, demo=False):
     """Name of the database with Odoo's own modules, to copy from; made once.
 
     Its attachments lie in the database, so that a plain `createdb -T` copies everything.
+
+    :param bool demo: with Odoo's demo data and French
     """
-    name = f"base_{digest(BASE_REVISION, BASE_MODULES, env.odoo_path, env.stamp('odoo'))}"
+    extra = ("--with-demo", "--load-language=fr_FR") if demo else ()
+    name = f"base_{digest(BASE_REVISION, BASE_MODULES, env.odoo_path, env.stamp('odoo'), *extra)}"
     with env.lock(f"database-{name}"):
         if not exists(name):
             draft = f"{name}_draft"
             drop(env, draft)
             copy_empty(draft)
-            install(env, draft, BASE_MODULES)
+            install(env, draft, BASE_MODULES, *extra)
             run_script(env, draft, PREPARE_BASE)
             rename(env, draft, name)
     return name
@@ -209,18 +212,20 @@ def signature():
     return state.hexdigest()
 
 
-def with_addon(env, name, fresh=False):
+def with_addon(env, name, fresh=False, demo=False):
     """Bring a database with the addon up to the state of this checkout: copied, updated or left as it is.
 
     :param bool fresh: make it from scratch in any case
+    :param bool demo: with demo data
+    :return: whether it was made from scratch
     """
-    source, now = base(env), signature()
+    source, now = base(env, demo), signature()
     stamp = f"database-{name}"
     if exists(name) and not fresh and (made := env.stamp(stamp)):
         made_from, made_as = made.split()
         if made_from == source:
             if made_as == now:
-                return
+                return False
             env.clear_stamp(stamp)
             try:
                 update(env, name)
@@ -228,9 +233,10 @@ def with_addon(env, name, fresh=False):
                 say(f"  {failure} Making the database {name} again.")
             else:
                 env.set_stamp(stamp, f"{source} {now}")
-                return
+                return False
     env.clear_stamp(stamp)
     with env.lock(f"database-{source}"):
         copy(env, source, name)
-    install(env, name, [ADDON])
+    install(env, name, [ADDON], *(["--with-demo"] if demo else []))
     env.set_stamp(stamp, f"{source} {now}")
+    return True
