@@ -23,6 +23,12 @@ env['ir.config_parameter'].set_param('ir_attachment.location', 'db')
 env['ir.attachment'].force_storage()
 env.cr.commit()
 """
+# By the dialog, as a user does it: the option --load-language would make it the only language.
+PREPARE_FRENCH = """
+french = env['res.lang'].with_context(active_test=False).search([('code', '=', 'fr_FR')])
+env['base.language.install'].create({'lang_ids': french.ids}).lang_install()
+env.cr.commit()
+"""
 
 
 @contextlib.contextmanager
@@ -159,7 +165,7 @@ def base(env, demo=False):
 
     :param bool demo: with Odoo's demo data and French
     """
-    extra = ("--with-demo", "--load-language=fr_FR") if demo else ()
+    extra = ("--with-demo",) if demo else ()
     name = f"base_{digest(BASE_REVISION, BASE_MODULES, env.odoo_path, env.stamp('odoo'), *extra)}"
     with env.lock(f"database-{name}"):
         if not exists(name):
@@ -168,8 +174,21 @@ def base(env, demo=False):
             copy_empty(draft)
             install(env, draft, BASE_MODULES, *extra)
             run_script(env, draft, PREPARE_BASE)
+            if demo:
+                run_script(env, draft, PREPARE_FRENCH)
             rename(env, draft, name)
     return name
+
+
+def check_demo(env, name):
+    """Odoo only logs that demo data cannot be loaded, and goes on without.
+
+    :raises Failure: the addon's is missing
+    """
+    with cursor(name) as cr:
+        cr.execute("SELECT demo FROM ir_module_module WHERE name = %s", [ADDON])
+        if not cr.fetchone()[0]:
+            raise Failure(f"The addon's demo data cannot be loaded into {name}: {env.odoo_log} says why.")
 
 
 def copy_empty(name):
@@ -238,5 +257,7 @@ def with_addon(env, name, fresh=False, demo=False):
     with env.lock(f"database-{source}"):
         copy(env, source, name)
     install(env, name, [ADDON], *(["--with-demo"] if demo else []))
+    if demo:
+        check_demo(env, name)
     env.set_stamp(stamp, f"{source} {now}")
     return True
