@@ -156,9 +156,9 @@ def not_reminded(odoo, company, today, notices):
         [
             ("company_id", "=", company.id), ("account_id.account_type", "=", "asset_receivable"),
             ("parent_state", "=", "posted"), ("reconciled", "=", False), ("amount_residual", ">", 0),
-            ("id", "not in", reminded.ids),
+            ("partner_id", "!=", False), ("id", "not in", reminded.ids),
         ]
-    ).sorted(lambda line: (line.partner_id.commercial_partner_id.name or "", line.date_maturity, line.id))  # fmt: skip
+    ).sorted(lambda line: (line.partner_id.commercial_partner_id.name or "", line.date_maturity or line.date, line.id))  # fmt: skip
     explanation = odoo["account.dunning.explanation"]
     verdicts = odoo["account.dunning.engine"]._explain(lines, today)
     live = odoo["account.dunning.notice"].search([("company_id", "=", company.id), ("state", "in", ("draft", "queued", "failed"))])
@@ -175,7 +175,7 @@ def not_reminded(odoo, company, today, notices):
             why = f"Failed: {notice.failure_reason}"
         elif notice and reason == "pending":
             why = f"{why}, waits for review"
-        yield (customer.name, line.move_id.name, line.date_maturity, money(line.amount_residual_currency, line.currency_id), f"{why} [{reason}]")
+        yield (customer.name, line.move_id.name, line.date_maturity or line.date, money(line.amount_residual_currency, line.currency_id), f"{why} [{reason}]")
 
 
 def money(amount, currency):

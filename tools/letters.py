@@ -100,7 +100,11 @@ def ledger(odoo, notice):
             WHERE line.notice_id = %s""",
         [notice.id],
     )
-    return odoo.cr.dictfetchall()
+    rows = odoo.cr.dictfetchall()
+    for row in rows:  # Odoo's cursor gives floats
+        for name in ("amount_currency", "amount_residual_currency", "amount_set_off", "amount_blocked"):
+            row[name] = quantize(row[name] or 0)
+    return rows
 
 
 def check_sums(odoo, notice):
@@ -128,7 +132,7 @@ def expected_amounts(rows, charges):
     must, may = set(), {Decimal("0.00")}
     dunned = [row for row in rows if not row["is_coming_due"]] or rows
     for row in rows:
-        whole, left = Decimal(row["amount_currency"]), Decimal(row["amount_residual_currency"])
+        whole, left = row["amount_currency"], row["amount_residual_currency"]
         must |= {whole, left}
         if row in dunned:
             must.add(whole - left)

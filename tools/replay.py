@@ -1,0 +1,304 @@
+"""replay FILE         books the invoices of a CSV file, lets the days pass with dunning, checks each (--help)
+"""
+import argparse
+import contextlib
+import datetime
+import shutil
+import time
+from collections import defaultdict
+from pathlib import Path
+from unittest import mock
+
+from . import database, receivables
+from .days import MailServer, calendar, keep_quiet
+from .letters import check_notices, export_letters
+from .oracle import Oracle
+from .server import Server
+from .ui import Failure, Step, say
+
+NAME = "replay"
+BATCH = 300  # invoices made at once
+SHOWN = 20  # broken lines that are listed one by one
+PROCEDURES = {"crescendo": "account_dunning_procedure_crescendo", "standard": "account_dunning_procedure_standard"}
+DAY = datetime.timedelta(days=1)
+
+
+def main(env, arguments):
+    parser = argparse.ArgumentParser(
+        prog="./dev replay",
+        description="Book the invoices of a CSV file in a fresh database and let the days pass: each day its invoices "
+        "are posted, its payments booked, and the dunning's scheduled actions run, with a real mail server. After each "
+        "day everything that went out is compared with the rules, worked out from the file alone. Paper bills are "
+        "reminded by letter, electronic ones by e-mail; a disputed bill is paused from its due date on.",
+    )
+    parser.add_argument("file", metavar="FILE", help=f"CSV with the columns {', '.join(receivables.COLUMNS)}")
+    parser.add_argument("--procedure", choices=PROCEDURES, default="crescendo", help="the dunning procedure (crescendo)")
+    parser.add_argument(
+        "--letters", choices=("all", "sample"), default="sample",
+        help="sample: the letters of each month's first day of sending become PDFs and are read back, the others stay "
+        "web pages, which takes less time (default); all: each one",
+    )  # fmt: skip
+    parser.add_argument("--db", default=NAME, help=f"name of the database, which is made anew ({NAME})")
+    options = parser.parse_args(arguments)
+    start = time.monotonic()
+    bills, problems = receivables.read(Path(options.file))
+    tell_broken(problems, len(bills))
+    name = database.check_name(options.db)
+    folder = env.out / name
+    with env.lock(f"use-{name}"), contextlib.ExitStack() as stack:
+        database.with_addon(env, name, fresh=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        mails = stack.enter_context(MailServer(env, folder / "mails"))
+        stack.enter_context(Server(env, name))  # the letters' styles come from it
+        with Step(f"Opening the database {name}"):
+            odoo = stack.enter_context(database.environment(env, name, "--log-level=warn", *mails.odoo_options))
+        keep_quiet(env.logs / f"replay-{name}.log")
+        replay = Replay(odoo, bills, options, folder)
+        with Step(f"Preparing {len(bills)} invoices of {len({bill.customer for bill in bills})} customers"):
+            replay.prepare()
+        replay.walk()
+        replay.finish()
+    say(f"\n  {time.monotonic() - start:.0f} s in all. Mails and letters: {folder}")
+
+
+def tell_broken(problems, count):
+    for problem in problems[:SHOWN]:
+        say(f"  left out: {problem}")
+    if len(problems) > SHOWN:
+        say(f"  left out: {len(problems) - SHOWN} more lines")
+    if problems:
+        say(f"  {len(problems)} broken lines left out, {count} invoices kept.")
+
+
+class Replay:
+    """The bills of a file in Odoo, day by day.
+
+    :param odoo: Odoo's environment of the superuser
+    :param list bills: receivables.Bill
+    """
+
+    def __init__(self, odoo, bills, options, folder):
+        self.odoo, self.bills, self.options, self.folder = odoo, bills, options, folder
+        self.company = odoo.ref("base.main_company")
+        self.first = min(bill.date for bill in bills)
+        self.last = max(max(bill.date, bill.due, bill.settled or bill.due) for bill in bills)
+        self.sampled = set()  # months whose sample of letters has been rendered
+
+    # === BEFORE === #
+
+    def prepare(self):
+        odoo, company = self.odoo, self.company
+        if not company.chart_template:
+            odoo["account.chart.template"].try_loading("generic_coa", company=company, install_demo=False)
+        company.partner_id.write({"tz": "UTC", "street": "1 Ledger Lane", "city": "Springfield"})
+        procedure = odoo.ref(f"account_dunning.{PROCEDURES[self.options.procedure]}")
+        procedure.mode = "automatic"
+        company.dunning_procedure_id = procedure
+        self.procedure = procedure
+        self.contacts, self.customers = self._create_customers()
+        self.moves = self._create_invoices()
+        self.bank = odoo["account.journal"].search([("type", "=", "bank"), ("company_id", "=", company.id)], limit=1)
+        odoo.cr.commit()
+
+    def _create_customers(self):
+        """Each customer is a company with two contacts: one for electronic bills, one for paper."""
+        Partner = self.odoo["res.partner"].with_context(tracking_disable=True)
+        codes = sorted({bill.customer for bill in self.bills})
+        customers = Partner.create(
+            [
+                {"name": f"Customer {code}", "ref": code, "is_company": True, "street": f"{n} Main Street", "city": "Springfield"}
+                for n, code in enumerate(codes, start=1)
+            ]
+        )
+        by_mail = Partner.create(
+            [
+                {"name": "Accounts payable", "parent_id": customer.id, "type": "other", "email": f"{code.lower()}@customer.example"}
+                for code, customer in zip(codes, customers, strict=True)
+            ]
+        )
+        by_post = Partner.create(
+            [
+                {"name": "Mail room", "parent_id": customer.id, "type": "other", "street": customer.street, "city": customer.city}
+                for customer in customers
+            ]
+        )
+        contacts = {
+            code: {True: mail, False: post} for code, mail, post in zip(codes, by_mail, by_post, strict=True)
+        }
+        return contacts, dict(zip(codes, customers, strict=True))
+
+    def _create_invoices(self):
+        """Drafts, each to be posted on its own day: before that the dunning does not see it."""
+        Move = self.odoo["account.move"].with_context(tracking_disable=True, mail_create_nolog=True)
+        moves = {}
+        for start in range(0, len(self.bills), BATCH):
+            chunk = self.bills[start : start + BATCH]
+            records = Move.create(
+                [
+                    {
+                        "move_type": "out_invoice",
+                        "company_id": self.company.id,
+                        "partner_id": self.contacts[bill.customer][bill.is_paperless].id,
+                        "ref": bill.number,
+                        "invoice_date": bill.date,
+                        "invoice_date_due": bill.due,
+                        "invoice_payment_term_id": False,
+                        "invoice_line_ids": [
+                            (0, 0, {"name": "As delivered", "quantity": 1, "price_unit": float(bill.amount), "tax_ids": []})
+                        ],
+                    }
+                    for bill in chunk
+                ]
+            )
+            moves.update(zip((bill.number for bill in chunk), records.ids, strict=True))
+            self.odoo.cr.commit()
+            self.odoo.invalidate_all()
+        return moves
+
+    # === THE DAYS === #
+
+    def walk(self):
+        issued, settled = defaultdict(list), defaultdict(list)
+        for bill in self.bills:
+            issued[bill.date].append(bill)
+            if bill.settled:
+                settled[bill.settled].append(bill)
+        self.lines = {}  # receivable line id by invoice number
+        oracle = self.oracle = Oracle(self.odoo, self.company, self.procedure)
+        table = Table(oracle)
+        table.head()
+        with calendar(self.odoo, self.first) as days:
+            day = self.first
+            while day <= self.last:
+                days.go_to(day)
+                self.post(issued.get(day, ()))
+                self.pay(settled.get(day, ()), day)
+                oracle.begin(day)
+                self.run_actions(days, day)
+                oracle.check(day)
+                if (day + DAY).day == 1 or day == self.last:
+                    table.row(day)
+                day += DAY
+        table.total()
+
+    def post(self, bills):
+        if not bills:
+            return
+        moves = self.odoo["account.move"].with_context(tracking_disable=True).browse(self.moves[bill.number] for bill in bills)
+        moves.action_post()
+        for bill, move in zip(bills, moves, strict=True):
+            [line] = move.line_ids.filtered(lambda line: line.account_id.account_type == "asset_receivable")
+            self.lines[bill.number] = line.id
+            self.oracle.issue(bill, line.id, self.customers[bill.customer].id)
+        disputes = [bill for bill in bills if bill.is_disputed]
+        self.odoo["account.dunning.block"].create(
+            [
+                {
+                    "company_id": self.company.id,
+                    "partner_id": self.customers[bill.customer].id,
+                    "move_line_ids": [(6, 0, [self.lines[bill.number]])],
+                    "reason": "dispute",
+                    "date_from": bill.due,
+                }
+                for bill in disputes
+            ]
+        )
+
+    def pay(self, bills, day):
+        """One entry of the bank for all that has come in on the day, matched bill by bill."""
+        if not bills:
+            return
+        odoo = self.odoo
+        claims = odoo["account.move.line"].browse(self.lines[bill.number] for bill in bills)
+        total = sum(bill.amount for bill in bills)
+        entry = odoo["account.move"].with_context(tracking_disable=True).create(
+            {
+                "move_type": "entry",
+                "journal_id": self.bank.id,
+                "date": day,
+                "line_ids": [
+                    (0, 0, {"name": "Bank", "account_id": self.bank.default_account_id.id, "debit": float(total)}),
+                    *(
+                        (0, 0, {
+                            "name": bill.number, "account_id": claim.account_id.id,
+                            "partner_id": claim.partner_id.id, "credit": float(bill.amount),
+                        })
+                        for bill, claim in zip(bills, claims, strict=True)
+                    ),
+                ],
+            }
+        )  # fmt: skip
+        entry.action_post()
+        credits_by_number = {line.name: line for line in entry.line_ids if line.credit}
+        odoo["account.move.line"]._reconcile_plan(
+            [claim + credits_by_number[bill.number] for bill, claim in zip(bills, claims, strict=True)]
+        )
+        for bill in bills:
+            self.oracle.settle(bill, self.lines[bill.number], day)
+
+    def run_actions(self, days, day):
+        month = (day.year, day.month)
+        if self.options.letters == "all" or month not in self.sampled:
+            days.run_actions()
+            notices = self.odoo["account.dunning.notice"].search([("sent_date", "=", day), ("state", "=", "sent")])
+            if notices.attachment_id:
+                self.sampled.add(month)
+                check_notices(self.odoo, notices, self.folder / "mails")
+            return
+        # What Odoo itself does in its tests: the letter stays the web page that would be printed.
+        report = type(self.odoo["ir.actions.report"])
+        with mock.patch.object(report, "_pre_render_qweb_pdf", report._render_qweb_html):
+            days.run_actions()
+
+    # === AFTER === #
+
+    def finish(self):
+        odoo = self.odoo
+        odoo.cr.execute(
+            """SELECT COUNT(*) FILTER (WHERE email_to IS NOT NULL), COUNT(*) FILTER (WHERE is_letter_to_print)
+                 FROM account_dunning_notice WHERE state = 'sent' AND company_id = %s""",
+            [self.company.id],
+        )
+        mailed, posted = odoo.cr.fetchone()
+        arrived = len(list((self.folder / "mails").glob("*.eml")))
+        if arrived != mailed:
+            raise Failure(f"{mailed} reminders count as sent by e-mail, but {arrived} mails have arrived.")
+        export_letters(odoo, self.folder / "letters")
+        say(f"\n  {arrived} e-mails delivered, {posted} letters to post; {self.oracle.count} days and every notice checked.")
+
+
+class Table:
+    """What is told per month: money, notices by level, and how fast bills are paid after each level."""
+
+    def __init__(self, oracle):
+        self.oracle = oracle
+        self.months = []
+
+    def head(self):
+        say("\nPer level: reminders sent, and in how many days on average the bills were paid whose last reminder it was\n")
+        self.columns = [(level.name, max(len(level.name), 11)) for level in self.oracle.levels]
+        cells = [f"{'Month':7}", f"{'Open':>12}", f"{'Overdue':>12}"]
+        say("  " + "  ".join(cells + [name.rjust(width) for name, width in self.columns]))
+
+    def row(self, day):
+        sent, paid = self.oracle.take_month()
+        self.months.append((sent, paid))
+        open_amount, overdue = self.oracle.balance(day)
+        self._line(f"{day:%Y-%m}", f"{open_amount:,.2f}", f"{overdue:,.2f}", sent, paid)
+
+    def total(self):
+        sent, paid = defaultdict(int), defaultdict(list)
+        for month_sent, month_paid in self.months:
+            for level, count in month_sent.items():
+                sent[level] += count
+            for level, days in month_paid.items():
+                paid[level] += days
+        self._line("All", "", "", sent, paid)
+
+    def _line(self, month, open_amount, overdue, sent, paid):
+        cells = [f"{month:7}", f"{open_amount:>12}", f"{overdue:>12}"]
+        for position, (_name, width) in enumerate(self.columns):
+            days = paid.get(position, ())
+            mean = f"{sum(days) / len(days):5.1f} d" if days else "      –"
+            cells.append(f"{sent.get(position, 0):4}{mean:>7}".rjust(width))
+        say("  " + "  ".join(cells))
