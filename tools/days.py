@@ -11,6 +11,12 @@ from .server import HOST, free_port, is_free
 from .ui import Failure
 
 ACTIONS = ("ir_cron_dunning_run", "ir_cron_dunning_send")
+SINK = """
+import sys
+from tools.smtp_sink import SmtpSink
+with SmtpSink(sys.argv[1], int(sys.argv[2])):
+    sys.stdin.read()
+"""
 HOUR = datetime.time(6, 0)  # of the scheduled actions, UTC
 
 
@@ -25,10 +31,9 @@ class MailServer:
 
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [str(self.env.python), "-m", "tools.smtp_sink", str(self.folder), str(self.port)]
-        self._process = subprocess.Popen(
-            command, cwd=self.env.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        command = [str(self.env.python), "-c", SINK, str(self.folder), str(self.port)]
+        # It ends when the pipe does, however we end.
+        self._process = subprocess.Popen(command, cwd=self.env.root, stdin=subprocess.PIPE, start_new_session=True)
         limit = time.monotonic() + 60
         while is_free(self.port):
             if self._process.poll() is not None or time.monotonic() > limit:
@@ -38,7 +43,7 @@ class MailServer:
         return self
 
     def __exit__(self, *error):
-        self._process.terminate()
+        self._process.stdin.close()
         self._process.wait()
 
     @property
