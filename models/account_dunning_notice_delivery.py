@@ -167,9 +167,9 @@ class AccountDunningNotice(models.Model):
         try:
             for notice in notices:
                 notice._send_prepared(date, session, commit)
+                # All that is rendered goes out, even when the job's time is up: the next job would render it again, and
+                # a batch that takes longer to render than a job may last would leave one notice per job.
                 time_left = commit(1)
-                if not time_left:
-                    break
         finally:
             self._close_smtp(session)
         return bool(time_left)
