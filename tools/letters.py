@@ -12,7 +12,7 @@ from decimal import Decimal
 from .ui import Failure
 
 # 1,240.00 and 1.240,00 and 1 240,00, but no percentage and no part of a longer number or word.
-AMOUNT = re.compile(r"(?<![\w.,/-])-?\d{1,3}(?:(?P<sep>[,.'\u2019 \u00a0\u202f])\d{3}(?:(?P=sep)\d{3})*)?[.,]\d{2}(?![\w.,/-]|[\s\u00a0\u202f]*%)")
+AMOUNT = re.compile(r"(?<![\w.,/-])-?\d{1,3}(?:(?P<sep>[,.'\u2019 \u00a0\u202f])\d{3}(?:(?P=sep)\d{3})*)?[.,]\d{2}(?![\w/-]|[.,]\d|[\s\u00a0\u202f]*%)")
 
 
 def amounts_in(text):
