@@ -96,7 +96,7 @@
         'demo/res_company_demo.xml',
         'demo/res_partner_demo.xml',
         'demo/account_move_demo.xml',
-        'demo/account_dunning_block_demo.xml',
+        'demo/account_dispute_demo.xml',
         'demo/sale_order_demo.xml',
     ],
     'application': False,

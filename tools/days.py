@@ -1,4 +1,5 @@
-"""Days that pass: Odoo in this process with a clock that is set, and the dunning's scheduled actions run on each day."""
+"""Days that pass: Odoo in this process with a clock that is set, and the dunning's scheduled actions of each day."""
+
 import contextlib
 import datetime
 import logging
@@ -6,7 +7,6 @@ import subprocess
 import sys
 import time
 
-from . import database
 from .server import HOST, free_port, is_free
 from .ui import Failure
 

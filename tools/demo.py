@@ -2,6 +2,7 @@
 
 Options: --fresh (make it anew, for today), --db NAME. Mails and letters lie in the home folder, under out/NAME.
 """
+
 import argparse
 import contextlib
 import datetime
@@ -85,7 +86,9 @@ def set_walked(odoo, day):
 
 def something_to_send(odoo, company, today):
     queue = [("company_id", "=", company.id), ("state", "in", ("draft", "queued", "failed"))]
-    return bool(odoo["account.dunning.run"]._preview(company, today)) or odoo["account.dunning.notice"].search_count(queue)
+    return bool(odoo["account.dunning.run"]._preview(company, today)) or odoo["account.dunning.notice"].search_count(
+        queue
+    )
 
 
 def walk(odoo, company, past, folder):
@@ -102,7 +105,8 @@ def walk(odoo, company, past, folder):
             set_walked(odoo, day)
             odoo.cr.commit()
             if notices:
-                say(f"  {day}  {', '.join(sorted(f'{notice.partner_id.name}: {notice.level_id.name}' for notice in notices))}")
+                who = sorted(f"{notice.partner_id.name}: {notice.level_id.name}" for notice in notices)
+                say(f"  {day}  {', '.join(who)}")
 
 
 def notices_of(odoo, company, day):
@@ -158,10 +162,14 @@ def not_reminded(odoo, company, today, notices):
             ("parent_state", "=", "posted"), ("reconciled", "=", False), ("amount_residual", ">", 0),
             ("partner_id", "!=", False), ("id", "not in", reminded.ids),
         ]
-    ).sorted(lambda line: (line.partner_id.commercial_partner_id.name or "", line.date_maturity or line.date, line.id))  # fmt: skip
+    ).sorted(
+        lambda line: (line.partner_id.commercial_partner_id.name or "", line.date_maturity or line.date, line.id)
+    )  # fmt: skip
     explanation = odoo["account.dunning.explanation"]
     verdicts = odoo["account.dunning.engine"]._explain(lines, today)
-    live = odoo["account.dunning.notice"].search([("company_id", "=", company.id), ("state", "in", ("draft", "queued", "failed"))])
+    live = odoo["account.dunning.notice"].search(
+        [("company_id", "=", company.id), ("state", "in", ("draft", "queued", "failed"))]
+    )
     notice_of = {line.move_line_id: line.notice_id for line in live.line_ids}
     for line in lines:
         if line not in verdicts:
@@ -175,7 +183,13 @@ def not_reminded(odoo, company, today, notices):
             why = f"Failed: {notice.failure_reason}"
         elif notice and reason == "pending":
             why = f"{why}, waits for review"
-        yield (customer.name, line.move_id.name, line.date_maturity or line.date, money(line.amount_residual_currency, line.currency_id), f"{why} [{reason}]")
+        yield (
+            customer.name,
+            line.move_id.name,
+            line.date_maturity or line.date,
+            money(line.amount_residual_currency, line.currency_id),
+            f"{why} [{reason}]",
+        )
 
 
 def money(amount, currency):

@@ -2,6 +2,7 @@
 
 Nothing here asks the addon what it meant to write: the open amounts come from the ledger by plain SQL.
 """
+
 import email
 import email.policy
 import io
@@ -12,7 +13,11 @@ from decimal import Decimal
 from .ui import Failure
 
 # 1,240.00 and 1.240,00 and 1 240,00, but no percentage and no part of a longer number or word.
-AMOUNT = re.compile(r"(?<![\w.,/-])-?\d{1,3}(?:(?P<sep>[,.'\u2019 \u00a0\u202f])\d{3}(?:(?P=sep)\d{3})*)?[.,]\d{2}(?![\w/-]|[.,]\d|[\s\u00a0\u202f]*%)")
+AMOUNT = re.compile(
+    r"(?<![\w.,/-])-?\d{1,3}"
+    r"(?:(?P<sep>[,.'\u2019 \u00a0\u202f])\d{3}(?:(?P=sep)\d{3})*)?"
+    r"[.,]\d{2}(?![\w/-]|[.,]\d|[\s\u00a0\u202f]*%)"
+)
 
 
 def amounts_in(text):
@@ -136,7 +141,12 @@ def expected_amounts(rows, charges):
         must |= {whole, left}
         if row in dunned:
             must.add(whole - left)
-            may |= {-row["amount_set_off"], -row["amount_blocked"], left - row["amount_set_off"] - row["amount_blocked"]}
+            may |= {
+                -row["amount_set_off"],
+                -row["amount_blocked"],
+                row["amount_blocked"],
+                left - row["amount_set_off"] - row["amount_blocked"],
+            }
     for currency in {row["name"] for row in dunned} | charges.keys():
         lines = [row for row in dunned if row["name"] == currency]
         whole = sum((row["amount_currency"] for row in lines), Decimal())

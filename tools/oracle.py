@@ -1,7 +1,8 @@
-"""What dunning must do, worked out from the bills of a file alone: the rules once more, bill by bill, without the addon.
+"""What dunning must do, worked out from the bills of a file alone: the rules once more, bill by bill.
 
-After each day what the addon has sent is fetched by plain SQL and compared.
+After each day what the addon has sent is fetched by plain SQL and compared. Nothing here uses the addon's code.
 """
+
 import datetime
 from collections import defaultdict, namedtuple
 from decimal import Decimal

@@ -2,6 +2,7 @@
 
 A line that cannot be used is reported with its number and the rest is kept.
 """
+
 import csv
 import datetime
 from dataclasses import dataclass
@@ -9,10 +10,17 @@ from decimal import Decimal, InvalidOperation
 
 from .ui import Failure
 
-# Columns that must be there; the others of the file are not needed (countryCode, PaperlessDate, DaysToSettle, DaysLate).
+# Columns that must be there; others (countryCode, PaperlessDate, DaysToSettle, DaysLate) are not needed.
 COLUMNS = (
-    "customerID", "invoiceNumber", "InvoiceDate", "DueDate", "InvoiceAmount", "Disputed", "SettledDate", "PaperlessBill",
-)  # fmt: skip
+    "customerID",
+    "invoiceNumber",
+    "InvoiceDate",
+    "DueDate",
+    "InvoiceAmount",
+    "Disputed",
+    "SettledDate",
+    "PaperlessBill",
+)
 DATE = "%m/%d/%Y"
 LARGEST = Decimal(10) ** 12
 

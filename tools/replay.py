@@ -1,5 +1,5 @@
-"""replay FILE         books the invoices of a CSV file, lets the days pass with dunning, checks each (--help)
-"""
+"""replay FILE         books the invoices of a CSV file, lets the days pass with dunning, checks each (--help)"""
+
 import argparse
 import contextlib
 import datetime
@@ -32,7 +32,9 @@ def main(env, arguments):
         "reminded by letter, electronic ones by e-mail; a disputed bill is paused from its due date on.",
     )
     parser.add_argument("file", metavar="FILE", help=f"CSV with the columns {', '.join(receivables.COLUMNS)}")
-    parser.add_argument("--procedure", choices=PROCEDURES, default="crescendo", help="the dunning procedure (crescendo)")
+    parser.add_argument(
+        "--procedure", choices=PROCEDURES, default="crescendo", help="the dunning procedure (crescendo)"
+    )
     parser.add_argument(
         "--letters", choices=("all", "sample"), default="sample",
         help="sample: the letters of each month's first day of sending become PDFs and are read back, the others stay "
@@ -106,25 +108,40 @@ class Replay:
         codes = sorted({bill.customer for bill in self.bills})
         customers = Partner.create(
             [
-                {"name": f"Customer {code}", "ref": code, "is_company": True, "street": f"{n} Main Street", "city": "Springfield"}
+                {
+                    "name": f"Customer {code}",
+                    "ref": code,
+                    "is_company": True,
+                    "street": f"{n} Main Street",
+                    "city": "Springfield",
+                }
                 for n, code in enumerate(codes, start=1)
             ]
         )
         by_mail = Partner.create(
             [
-                {"name": "Accounts payable", "parent_id": customer.id, "type": "other", "email": f"{code.lower()}@customer.example"}
+                {
+                    "name": "Accounts payable",
+                    "parent_id": customer.id,
+                    "type": "other",
+                    "email": f"{code.lower()}@customer.example",
+                }
                 for code, customer in zip(codes, customers, strict=True)
             ]
         )
         by_post = Partner.create(
             [
-                {"name": "Mail room", "parent_id": customer.id, "type": "other", "street": customer.street, "city": customer.city}
+                {
+                    "name": "Mail room",
+                    "parent_id": customer.id,
+                    "type": "other",
+                    "street": customer.street,
+                    "city": customer.city,
+                }
                 for customer in customers
             ]
         )
-        contacts = {
-            code: {True: mail, False: post} for code, mail, post in zip(codes, by_mail, by_post, strict=True)
-        }
+        contacts = {code: {True: mail, False: post} for code, mail, post in zip(codes, by_mail, by_post, strict=True)}
         return contacts, dict(zip(codes, customers, strict=True))
 
     def _create_invoices(self):
@@ -144,7 +161,16 @@ class Replay:
                         "invoice_date_due": bill.due,
                         "invoice_payment_term_id": False,
                         "invoice_line_ids": [
-                            (0, 0, {"name": "As delivered", "quantity": 1, "price_unit": float(bill.amount), "tax_ids": []})
+                            (
+                                0,
+                                0,
+                                {
+                                    "name": "As delivered",
+                                    "quantity": 1,
+                                    "price_unit": float(bill.amount),
+                                    "tax_ids": [],
+                                },
+                            )
                         ],
                     }
                     for bill in chunk
@@ -184,7 +210,11 @@ class Replay:
     def post(self, bills):
         if not bills:
             return
-        moves = self.odoo["account.move"].with_context(tracking_disable=True).browse(self.moves[bill.number] for bill in bills)
+        moves = (
+            self.odoo["account.move"]
+            .with_context(tracking_disable=True)
+            .browse(self.moves[bill.number] for bill in bills)
+        )
         moves.action_post()
         for bill, move in zip(bills, moves, strict=True):
             [line] = move.line_ids.filtered(lambda line: line.account_id.account_type == "asset_receivable")
@@ -264,7 +294,9 @@ class Replay:
         if arrived != mailed:
             raise Failure(f"{mailed} reminders count as sent by e-mail, but {arrived} mails have arrived.")
         export_letters(odoo, self.folder / "letters")
-        say(f"\n  {arrived} e-mails delivered, {posted} letters to post; {self.oracle.count} days and every notice checked.")
+        say(
+            f"\n  {arrived} e-mails delivered, {posted} letters to post; {self.oracle.count} days checked."
+        )
 
 
 class Table:
@@ -275,7 +307,9 @@ class Table:
         self.months = []
 
     def head(self):
-        say("\nPer level: reminders sent, and in how many days on average the bills were paid whose last reminder it was\n")
+        say(
+            "\nPer level: reminders sent, and the average days to payment of the bills whose last reminder it was\n"
+        )
         self.columns = [(level.name, max(len(level.name), 11)) for level in self.oracle.levels]
         cells = [f"{'Month':7}", f"{'Open':>12}", f"{'Overdue':>12}"]
         say("  " + "  ".join(cells + [name.rjust(width) for name, width in self.columns]))
