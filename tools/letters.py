@@ -171,6 +171,7 @@ def check_letter(odoo, notice, text):
     if any(row["reconciled"] for row in rows):
         yield "claims a bill that is paid."
     charges, details = charges_of(notice)
+    details |= agreed_amounts(odoo, notice)
     must, may = expected_amounts(rows, charges)
     printed = set(amounts_in(text))
     if missing := must - printed:
@@ -188,6 +189,21 @@ def charges_of(notice):
             details |= {quantize(charge.amount), quantize(charge.base)}
         details |= set(charges.values())
     return charges, details
+
+
+def agreed_amounts(odoo, notice):
+    """What was promised, planned or disputed by the customer: the letter may speak of it."""
+    odoo.cr.execute(
+        """SELECT amount FROM account_payment_promise WHERE partner_id = %(customer)s
+            UNION SELECT amount FROM account_dispute WHERE partner_id = %(customer)s
+            UNION SELECT amount_total FROM account_payment_plan WHERE partner_id = %(customer)s
+            UNION SELECT installment.amount
+                    FROM account_payment_plan_installment installment
+                    JOIN account_payment_plan plan ON plan.id = installment.plan_id
+                   WHERE plan.partner_id = %(customer)s""",
+        {"customer": notice.partner_id.id},
+    )
+    return {quantize(amount) for [amount] in odoo.cr.fetchall() if amount}
 
 
 def join(amounts):
