@@ -85,10 +85,12 @@ def set_walked(odoo, day):
 
 
 def something_to_send(odoo, company, today):
-    queue = [("company_id", "=", company.id), ("state", "in", ("draft", "queued", "failed"))]
-    return bool(odoo["account.dunning.run"]._preview(company, today)) or odoo["account.dunning.notice"].search_count(
-        queue
-    )
+    """Whether a run of today would send anything."""
+    procedures = {row["procedure_id"] for row in odoo["account.dunning.run"]._preview(company, today)}
+    if "automatic" in odoo["account.dunning.procedure"].browse(procedures).mapped("mode"):
+        return True
+    notices = odoo["account.dunning.notice"]
+    return bool(notices.search_count(notices._get_queue_domain()))
 
 
 def walk(odoo, company, past, folder):
