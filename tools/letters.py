@@ -157,7 +157,7 @@ def expected_amounts(rows, charges):
         must |= {due + charges.get(currency, 0)}
         if lines:
             must |= {whole, whole - left, left}
-        may |= {due, -set_off, -blocked, charges.get(currency, Decimal())}
+        may |= {due, -set_off, set_off, -blocked, blocked, charges.get(currency, Decimal())}
     return {quantize(amount) for amount in must}, {quantize(amount) for amount in must | may}
 
 
