@@ -138,6 +138,11 @@ def tell(odoo, company, today, notices, folder):
         ],
         "Nothing: see below why.",
     )
+    mailed = notices.filtered("email_to")
+    say(
+        f"\n  {len(mailed)} e-mails of {len(mailed.level_id)} levels taken by the mail server; in "
+        f"{len(notices.filtered('attachment_id'))} letters every amount equals the open lines."
+    )
     say("\nNot reminded today, and why\n")
     show(("Customer", "Bill", "Due", "Open", "Why"), list(not_reminded(odoo, company, today, notices)), "Nobody.")
     say(f"\n  Mails:   {folder / 'mails'}\n  Letters: {folder / 'letters'}")
