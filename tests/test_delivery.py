@@ -54,17 +54,6 @@ class TestDelivery(DunningMailCommon):
             notice.action_send()
 
     @freeze_time('2024-03-10 08:00:00')
-    def test_what_is_rendered_goes_out_when_the_time_is_up(self):
-        for partner in (self.partner_a, self.partner_b):
-            self._create_due_invoice('2024-02-01', partner=partner)
-        notices = self._prepare('2024-03-10').notice_ids
-        notices.action_send()
-        with patch.object(self.registry['ir.cron'], '_commit_progress', lambda self, *args, **kwargs: 0.0):
-            self.Notice._cron_send()
-        self.assertEqual(notices.mapped('state'), ['sent', 'sent'])
-        self.assertEqual(self._get_recipients(), ['a@example.com', 'b@example.com'])
-
-    @freeze_time('2024-03-10 08:00:00')
     def test_paid_between_proposal_and_sending(self):
         line, notice = self._queue_notice()
         self._pay(line, '2024-03-10')
