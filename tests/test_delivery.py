@@ -54,6 +54,28 @@ class TestDelivery(DunningMailCommon):
             notice.action_send()
 
     @freeze_time('2024-03-10 08:00:00')
+    def test_what_is_rendered_goes_out_when_the_time_is_up(self):
+        for partner in (self.partner_a, self.partner_b):
+            self._create_due_invoice('2024-02-01', partner=partner)
+        notices = self._prepare('2024-03-10').notice_ids
+        notices.action_send()
+        Cron, Notice = self.registry['ir.cron'], self.registry['account.dunning.notice']
+        commit_progress, render_letters = Cron._commit_progress, Notice._render_letters
+
+        def no_time_left(cron, *args, **kwargs):
+            commit_progress(cron, *args, **kwargs)
+            return 0.0
+
+        with (
+            patch.object(Cron, '_commit_progress', no_time_left),
+            patch.object(Notice, '_render_letters', autospec=True, side_effect=render_letters) as render,
+        ):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notices.mapped('state'), ['sent', 'sent'])
+        self.assertEqual(self._get_recipients(), ['a@example.com', 'b@example.com'])
+        self.assertEqual(render.call_count, 1, "Once for the two, not once for each")
+
+    @freeze_time('2024-03-10 08:00:00')
     def test_paid_between_proposal_and_sending(self):
         line, notice = self._queue_notice()
         self._pay(line, '2024-03-10')
