@@ -70,7 +70,7 @@ def set_up(env, options):
     from odoo import fields
 
     procedure = env["account.dunning.procedure"].create({
-        "name": "Bench", "mode": "automatic", "min_wait_days": 0,
+        "name": "Bench", "mode": "automatic", "min_wait_days": options.get("min_wait_days", 0),
         "level_ids": [
             fields.Command.create({
                 "name": f"Reminder {number}", "sequence": number, "delay_days": delay, "send_email": True,
@@ -201,6 +201,23 @@ def followup(env, options):
     env.cr.commit()
     result.update({"seconds": first, "milliseconds": times})
     return result
+
+
+def resolve_doubts(env, options):
+    """What an accountant does with failed notices: those in doubt are looked up in the mail server's log."""
+    with open(options["mails"]) as file:
+        taken = set(json.load(file))
+    failed = env["account.dunning.notice"].search([("state", "=", "failed")])
+    doubtful = failed.filtered("is_in_doubt")
+    gone_out = doubtful.filtered(lambda notice: notice.message_id in taken)
+    if gone_out:
+        gone_out.action_confirm_sent()
+    if again := failed - gone_out:
+        again.action_send()
+    return {
+        "doubtful": {"confirmed": len(gone_out), "again": len(doubtful - gone_out)},
+        "failed": len(failed - doubtful),
+    }
 
 
 # === THE PEER === #
