@@ -1,5 +1,4 @@
 from collections import namedtuple
-from datetime import timedelta
 from itertools import pairwise
 
 from odoo import api, models
@@ -252,9 +251,10 @@ class AccountDunningEngine(models.AbstractModel):
                AND tx.payment_id IS NULL
                AND tx.operation NOT IN ('refund', 'validation')
                AND (tx.state IN ('authorized', 'done')
-                    OR tx.state = 'pending' AND tx.last_state_change >= %(since)s)
+                    OR tx.state = 'pending' AND tx.last_state_change >= %(date)s::date - %(days)s)
             """,
-            since=date - timedelta(days=PENDING_PAYMENT_DAYS),
+            date=date,
+            days=PENDING_PAYMENT_DAYS,
         )
 
     @api.model

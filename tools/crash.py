@@ -22,6 +22,7 @@ from pathlib import Path
 
 from . import bench, bench_data, database, postgres
 from .env import ADDON, ROOT
+from .server import Server
 from .smtp_sink import SmtpSink
 from .ui import Failure, Step, run_logged, say
 
@@ -71,7 +72,8 @@ def main(env, arguments):
             # From here on it waits for the disk, as a careful production server does.
             server.stop()
             server = postgres.Postgres(env, "crash", postgres.SAFE).start()
-            with tempfile.TemporaryDirectory(dir=env.out) as folder, SlowSink(folder) as sink:
+            # Letters take their styles from a running Odoo.
+            with tempfile.TemporaryDirectory(dir=env.out) as folder, SlowSink(folder) as sink, Server(env, name):
                 outcome = Crash(env, server, name, sink, options).run()
             database.drop(env, name)
         finally:
@@ -187,9 +189,10 @@ class Crash:
                 if enough and prepared and not state.get("queued") and not state.get("draft"):
                     break
                 if not enough:
-                    # While proposals are written, whoever writes them; later anybody.
-                    victims = [pid for pid, task in self.workers.items() if prepared or task == "run"]
-                    self.start(self.kill(random.choice(victims)))
+                    # While proposals are written, whoever writes them, and more often then; later anybody.
+                    if prepared or self.kills["run"] < self.options.kills / 4:
+                        victims = [pid for pid, task in self.workers.items() if prepared or task == "run"]
+                        self.start(self.kill(random.choice(victims)))
                 self.maybe_crash_server(state)
 
     def maybe_crash_server(self, state):
