@@ -18,11 +18,9 @@ from .ui import Failure, Step, say
 
 MODULES = "account,sale,account_payment,portal"
 STARTED = re.compile(r"odoo\.addons\.(\w+)\.tests\.\w+: Starting (\w+\.\w+) \.\.\.")
-# A test of a class, or a whole class that could not be set up
-FAILED = re.compile(
-    r"(?:odoo\.tests\.suite: (?=ERROR: \w+ \(odoo\.addons\.(?P<owner>\w+))|odoo\.addons\.(\w+)\.tests[\w.]*: )"
-    r"(FAIL|ERROR): (?:Subtest )?(\w+(?:\.\w+)?(?: \([\w.]+\))?)"
-)
+FAILED = re.compile(r"odoo\.addons\.(\w+)\.tests[\w.]*: (?:FAIL|ERROR): (?:Subtest )?(\w+\.\w+)")
+# A whole class that could not be set up
+BROKEN = re.compile(r"odoo\.tests\.suite: ERROR: \w+ \(odoo\.addons\.(\w+)\.tests\.([\w.]+)\)")
 SKIPPED = re.compile(r"odoo\.addons\.(\w+)\.tests[\w.]*: skipped (\w+\.\w+)")
 
 
@@ -94,7 +92,9 @@ def keep(env, side, modules, log, seconds):
         result = {
             "seconds": seconds,
             "started": sorted({test for owner, test in STARTED.findall(text) if owner == module}),
-            "failed": sorted({test for owner, _kind, test in FAILED.findall(text) if owner == module}),
+            "failed": sorted({
+                test for pattern in (FAILED, BROKEN) for owner, test in pattern.findall(text) if owner == module
+            }),
             "skipped": sorted({test for owner, test in SKIPPED.findall(text) if owner == module}),
         }
         result_file(env, side, module).parent.mkdir(exist_ok=True)
