@@ -6,7 +6,7 @@ import psycopg2
 from odoo import fields
 from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.service.model import get_public_method
-from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tests import HttpCase, freeze_time, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from .common import DunningCommon, DunningMailCommon
@@ -249,6 +249,141 @@ class TestBadNumbersAndDates(DunningCommon):
 
 
 @tagged('post_install', '-at_install')
+@freeze_time('2024-03-01')
+class TestBadAgreements(DunningCommon):
+    """What the customer is said to have said: promises, disputes, plans, and the dialog of a call."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.line = cls._create_due_invoice('2024-02-01', 1000.0)
+        cls.foreign_line = cls._create_due_invoice('2024-02-01', 500.0, partner=cls.partner_b)
+        cls.accountant = new_test_user(
+            cls.env, 'bad_accountant', 'account.group_account_invoice', company_id=cls.company.id,
+            company_ids=[fields.Command.set(cls.company.ids)])
+
+    def _try(self, model, values):
+        """Create as an accountant.
+
+        :return: the record, or None when it was refused with a sentence
+        """
+        try:
+            with self.env.cr.savepoint(), mute_logger('odoo.sql_db'):
+                record = self.env[model].with_user(self.accountant).create(values)
+                self.env.flush_all()
+                return record.sudo()
+        except SENTENCES:
+            self.env.invalidate_all()
+            return None
+
+    def _assert_paused_at_most(self, amount):
+        """Of the customer's 1,000, no more is paused than was agreed, and the other customer's bill not at all."""
+        due = self.Engine._due_lines(self.company, date(2024, 3, 1))
+        self.assertIn(self.foreign_line, due)
+        paused = 1000.0 - (due[self.line].amount_due if self.line in due else 0.0)
+        self.assertLessEqual(paused, amount)
+        self.assertGreaterEqual(paused, 0.0)
+
+    def test_amounts(self):
+        for number in (*NUMBERS, 0.0, 0.001):
+            promise = {'partner_id': self.partner_a.id, 'amount': number, 'date': '2024-03-05'}
+            dispute = {'move_id': self.line.move_id.id, 'amount': number, 'reason': 'other'}
+            block = {'partner_id': self.partner_a.id, 'amount': number, 'date_from': '2024-02-01',
+                     'currency_id': self.company.currency_id.id}
+            for model, values in (
+                ('account.payment.promise', promise), ('account.dispute', dispute), ('account.dunning.block', block),
+            ):
+                with self.subTest(model=model, number=number):
+                    record = self._try(model, values)
+                    if record:
+                        # 0 means "all of it" for a dispute and a block
+                        self.assertGreaterEqual(record.amount, 0.0)
+                        self._assert_paused_at_most(1000.0)
+                        record.unlink()
+                    else:
+                        self._assert_paused_at_most(0.0)
+
+    def test_plan_amounts(self):
+        for number in (*NUMBERS, 0.0):
+            with self.subTest(number=number):
+                plan = self._try('account.payment.plan', {
+                    'partner_id': self.partner_a.id, 'move_line_ids': [fields.Command.set(self.line.ids)],
+                    'down_payment': number,
+                    'installment_ids': [fields.Command.create({'date': '2024-03-15', 'amount': number})],
+                })
+                if plan:
+                    with self.assertRaises(UserError):
+                        plan.with_user(self.accountant).action_offer()
+                    plan.unlink()
+                self._assert_paused_at_most(0.0)
+
+    def test_plan_dialog(self):
+        for values in (
+            {'number': 0}, {'number': -3}, {'number': 10_000}, {'down_payment': -1.0}, {'down_payment': 1e12},
+            {'split': 'amount', 'installment_amount': 0.0}, {'split': 'amount', 'installment_amount': -5.0},
+            {'split': 'amount', 'installment_amount': 0.01}, {'date_first': '1900-01-01'}, {'date_first': '9999-12-31'},
+        ):
+            with self.subTest(values=values):
+                dialog = self._try('account.payment.plan.prepare', {
+                    'partner_id': self.partner_a.id, 'move_line_ids': [fields.Command.set(self.line.ids)],
+                    'company_id': self.company.id, **values,
+                })
+                if dialog:
+                    try:
+                        with self.env.cr.savepoint():
+                            dialog.with_user(self.accountant).action_create()
+                            plan = self.env['account.payment.plan'].search([('partner_id', '=', self.partner_a.id)])
+                            if plan:
+                                plan.action_offer()
+                                self.assertAlmostEqual(sum(plan.installment_ids.mapped('amount')), 1000.0)
+                                self.assertGreater(min(plan.installment_ids.mapped('amount')), 0.0)
+                            raise UserError("back to the start")
+                    except SENTENCES:
+                        self.env.invalidate_all()
+                self._assert_paused_at_most(0.0)
+
+    def test_lines_of_others(self):
+        """An agreement with one customer never pauses another's bills, nor another company's."""
+        lines = [fields.Command.set(self.foreign_line.ids)]
+        for model, values in (
+            ('account.payment.promise', {'partner_id': self.partner_a.id, 'amount': 10.0, 'date': '2024-03-05'}),
+            ('account.dispute', {'move_id': self.line.move_id.id, 'amount': 10.0, 'reason': 'other'}),
+            ('account.payment.plan', {'partner_id': self.partner_a.id}),
+            ('account.dunning.block', {'partner_id': self.partner_a.id, 'date_from': '2024-02-01'}),
+        ):
+            with self.subTest(model=model):
+                self._try(model, {**values, 'move_line_ids': lines})
+                self.assertIn(self.foreign_line, self.Engine._due_lines(self.company, date(2024, 3, 1)))
+
+    def test_dates(self):
+        for day in ('1900-01-01', '9999-12-31', False):
+            with self.subTest(day=day):
+                self._try('account.payment.promise', {'partner_id': self.partner_a.id, 'amount': 10.0, 'date': day})
+                self._try('account.dunning.block', {'partner_id': self.partner_b.id, 'date_from': day})
+                self._try('account.dunning.block', {
+                    'partner_id': self.partner_b.id, 'date_from': '2024-03-01', 'date_until': day})
+                self.Engine._due_lines(self.company, date(2024, 3, 1))
+                self.Engine._explain(self.line + self.foreign_line, date(2024, 3, 1))
+                self.env['account.dunning.block']._update_pauses(self.company, date(2024, 3, 1))
+
+    def test_texts_of_a_call(self):
+        """Notes of a call are text wherever they are shown, whatever was typed."""
+        for outcome in ('promise', 'dispute', 'forgot', 'no_answer', 'plan'):
+            call = self.env['account.dunning.call'].with_user(self.accountant).create({
+                'partner_id': self.partner_a.id, 'outcome': outcome, 'note': NASTY + "x" * 10_000,
+                'activity_type_id': self.env.ref('mail.mail_activity_data_call').id, 'activity_summary': NASTY,
+            })
+            call.action_log()
+        records = self.partner_a + self.env['res.partner']
+        bodies = (records.message_ids + self.line.move_id.message_ids).mapped('body')
+        self.assertTrue(any('&lt;script&gt;' in body for body in bodies))
+        notes = self.partner_a.activity_ids.mapped('note')
+        for html in [*bodies, *(note for note in notes if note)]:
+            self.assertNotIn('<script', html)
+            self.assertNotIn('1337', html)
+
+
+@tagged('post_install', '-at_install')
 class TestBadTexts(DunningMailCommon):
 
     def _send(self, date):
@@ -375,3 +510,76 @@ class TestBadRequests(DunningCommon, HttpCase):
             with self.subTest(ids=ids[:40]):
                 response = self.url_open(f'/account_dunning/letters/{ids}')
                 self.assertEqual(response.status_code, 404, response.text[:300])
+
+    @mute_logger('odoo.http')
+    def test_payment_plans_of_others(self):
+        """Forged and foreign tokens open nothing, sign nothing, pay nothing."""
+        line = self._create_due_invoice(fields.Date.today(), 321.99, partner=self.partner_b)
+        plan, other = (
+            self.env['account.payment.plan'].create({
+                'partner_id': receivable.partner_id.id, 'move_line_ids': [fields.Command.set(receivable.ids)],
+                'installment_ids': [fields.Command.create({
+                    'date': fields.Date.add(fields.Date.today(), days=20), 'amount': receivable.amount_residual})],
+            })
+            for receivable in (line, self.dunning_run.notice_ids.line_ids.move_line_id[:1])
+        )
+        (plan + other).action_offer()
+        tokens = ('', 'x', '0' * 36, other._portal_ensure_token(), plan._portal_ensure_token()[:-1], "' OR 1=1 --", 'x' * 5000)
+        for login in (None, 'bad_portal', 'bad_employee'):
+            self.authenticate(login, login)
+            for token in tokens:
+                with self.subTest(login=login, token=token[:40]):
+                    self._assert_closed(plan, token)
+        self.assertEqual(plan.state, 'offered')
+        self.assertFalse(plan.signed_by)
+
+    def _assert_closed(self, plan, token):
+        pages = [
+            self.url_open(f'/my/payment_plans/{plan.id}', timeout=60, params={'access_token': token}),
+            self.url_open(f'/my/payment_plans/{plan.id}', timeout=60, params={
+                'access_token': token, 'report_type': 'html'}),
+            self.url_open(f'/my/payment_plans/{plan.id}/decline', data={
+                'access_token': token, 'decline_message': NASTY, 'csrf_token': self.csrf_token()}),
+        ]
+        for page in pages:
+            self.assertLess(page.status_code, 500)
+            self.assertNotIn('321.99', page.text)
+        answers = [
+            self._post(f'/my/payment_plans/{plan.id}/accept', access_token=token, name=NASTY, signature='x'),
+            self._post(f'/my/payment_plans/{plan.id}/transaction', access_token=token, amount=1.0),
+        ]
+        for answer in answers:
+            self.assertTrue(answer.get('error') or answer.get('result', {}).get('error'), answer)
+            self.assertNotIn('321.99', str(answer))
+
+    def _post(self, url, **params):
+        return self.url_open(url, json={'jsonrpc': '2.0', 'method': 'call', 'params': params}).json()
+
+    @mute_logger('odoo.http')
+    def test_payment_plans_that_do_not_exist(self):
+        for number in ('0', '2147483647', '99999999999', '-1', 'x'):
+            with self.subTest(number=number):
+                self.assertLess(self.url_open(f'/my/payment_plans/{number}').status_code, 500)
+                self.assertLess(self.url_open(f'/my/payment_plans/{number}?access_token=x').status_code, 500)
+
+    @mute_logger('odoo.http')
+    def test_signature_that_is_none(self):
+        line = self._create_due_invoice(fields.Date.today(), 321.99, partner=self.partner_b)
+        plan = self.env['account.payment.plan'].create({
+            'partner_id': line.partner_id.id, 'move_line_ids': [fields.Command.set(line.ids)],
+            'installment_ids': [fields.Command.create({
+                'date': fields.Date.add(fields.Date.today(), days=20), 'amount': 321.99})],
+        })
+        plan.action_offer()
+        token = plan._portal_ensure_token()
+        for signature in ('x', '<svg onload=alert(1)>', 'QUJD', '=' * 100, '', None, 5, ['x'], '٣٣'):
+            with self.subTest(signature=signature):
+                answer = self._post(
+                    f'/my/payment_plans/{plan.id}/accept', access_token=token, name=NASTY, signature=signature)
+                self.assertIn('error', answer.get('result', {}), answer)
+                self.assertEqual(plan.state, 'offered')
+        for amount in (-1.0, 0, 1e12, 321.99 + 0.01, 'x', None):
+            with self.subTest(amount=amount):
+                answer = self._post(f'/my/payment_plans/{plan.id}/transaction', access_token=token, amount=amount)
+                self.assertIn('error', answer)
+        self.assertFalse(self.env['payment.transaction'].search([('partner_id', '=', self.partner_b.id)]))
