@@ -164,7 +164,8 @@ class PaymentPlanPortal(PortalAccount):
         )
 
     @http.route(
-        ['/my/payment_plans/<int(max=2147483647):plan_id>/decline'], type='http', auth='public', methods=['POST'], website=True)
+        ['/my/payment_plans/<int(max=2147483647):plan_id>/decline'], type='http', auth='public', methods=['POST'],
+        website=True)
     def portal_payment_plan_decline(self, plan_id, access_token=None, decline_message=None, **kwargs):
         try:
             plan_sudo = self._document_check_access('account.payment.plan', plan_id, access_token=access_token)

@@ -3,7 +3,7 @@ from inspect import Parameter, signature
 
 import psycopg2
 
-from odoo import fields
+from odoo import fields, http
 from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.service.model import get_public_method
 from odoo.tests import HttpCase, freeze_time, new_test_user, tagged
@@ -331,7 +331,7 @@ class TestBadAgreements(DunningCommon):
                 if dialog:
                     try:
                         with self.env.cr.savepoint():
-                            dialog.with_user(self.accountant).action_create()
+                            dialog.with_user(self.accountant).action_make()
                             plan = self.env['account.payment.plan'].search([('partner_id', '=', self.partner_a.id)])
                             if plan:
                                 plan.action_offer()
@@ -524,7 +524,8 @@ class TestBadRequests(DunningCommon, HttpCase):
             for receivable in (line, self.dunning_run.notice_ids.line_ids.move_line_id[:1])
         )
         (plan + other).action_offer()
-        tokens = ('', 'x', '0' * 36, other._portal_ensure_token(), plan._portal_ensure_token()[:-1], "' OR 1=1 --", 'x' * 5000)
+        tokens = (
+            '', 'x', '0' * 36, other._portal_ensure_token(), plan._portal_ensure_token()[:-1], "' OR 1=1 --", 'x' * 5000)
         for login in (None, 'bad_portal', 'bad_employee'):
             self.authenticate(login, login)
             for token in tokens:
@@ -539,7 +540,7 @@ class TestBadRequests(DunningCommon, HttpCase):
             self.url_open(f'/my/payment_plans/{plan.id}', timeout=60, params={
                 'access_token': token, 'report_type': 'html'}),
             self.url_open(f'/my/payment_plans/{plan.id}/decline', data={
-                'access_token': token, 'decline_message': NASTY, 'csrf_token': self.csrf_token()}),
+                'access_token': token, 'decline_message': NASTY, 'csrf_token': http.Request.csrf_token(self)}),
         ]
         for page in pages:
             self.assertLess(page.status_code, 500)
@@ -572,10 +573,10 @@ class TestBadRequests(DunningCommon, HttpCase):
         })
         plan.action_offer()
         token = plan._portal_ensure_token()
-        for signature in ('x', '<svg onload=alert(1)>', 'QUJD', '=' * 100, '', None, 5, ['x'], '٣٣'):
-            with self.subTest(signature=signature):
+        for image in ('x', '<svg onload=alert(1)>', 'QUJD', '=' * 100, '', None, 5, ['x'], '٣٣'):
+            with self.subTest(image=image):
                 answer = self._post(
-                    f'/my/payment_plans/{plan.id}/accept', access_token=token, name=NASTY, signature=signature)
+                    f'/my/payment_plans/{plan.id}/accept', access_token=token, name=NASTY, signature=image)
                 self.assertIn('error', answer.get('result', {}), answer)
                 self.assertEqual(plan.state, 'offered')
         for amount in (-1.0, 0, 1e12, 321.99 + 0.01, 'x', None):

@@ -124,7 +124,8 @@ class Report:
             lines = result.get("lines") or data.get("overdue")
             rows.append((
                 title, number(result.get("open", data.get("open"))), number(lines), number(result.get("notices")),
-                f"{result['seconds']:.2f}", number(rate(lines, result)), megabytes(result), number(result.get("queries")),
+                f"{result['seconds']:.2f}", number(rate(lines, result)), megabytes(result),
+                number(result.get("queries")),
                 f"{rate(lines, result) / peer_rate:.0f}" if peer_rate else "–",
                 f"{result['seconds'] / limit['seconds']:.2f}" if limit and title == "ours" else "–",
             ))  # fmt: skip
@@ -166,11 +167,8 @@ class Report:
         return text
 
     def heading(self):
-        now = datetime.now(timezone.utc)
-        return (
-            f"## {self.options.customers:,} customers × {self.options.invoices} open invoices, {now:%Y-%m-%d %H:%M} UTC\n\n"
-            f"{machine()}\n"
-        )
+        size = f"{self.options.customers:,} customers × {self.options.invoices} open invoices"
+        return f"## {size}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC\n\n{machine()}\n"
 
     def print(self):
         say(f"\n{self.heading()}\n{self.text()}")
@@ -206,8 +204,8 @@ def machine():
     model = platform.processor() or platform.machine()
     memory = ""
     if (info := Path("/proc/cpuinfo")).exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
         total = Path("/proc/meminfo").read_text().splitlines()[0].split()[1]
         memory = f", {int(total) // 2**20} GB"
     with database.cursor() as cr:
@@ -254,7 +252,8 @@ def measure_peer(env, source, options, report):
     database.copy(env, source, name)
     seconds = timed_install(env, name, [PEER], *odoo)
     if "install" in options.parts:
-        report.add("peer_install", {"seconds": seconds, "open": data["open"], "empty": empty_install(env, [PEER], *odoo)})
+        empty = empty_install(env, [PEER], *odoo)
+        report.add("peer_install", {"seconds": seconds, "open": data["open"], "empty": empty})
     probe(env, "peer_set_up", name, odoo=odoo)
     report.add("peer_prepare", {**probe(env, "peer_prepare", name, odoo=odoo), "open": data["open"]})
     if "send" in options.parts:
@@ -283,7 +282,8 @@ def measure_limit(env, name, chosen):
         _partner, _move, _line, day = bench_data.template(cr)
         cr.execute("SELECT id FROM account_account WHERE account_type = 'asset_receivable' AND non_trade IS NOT TRUE")
         accounts = [account for [account] in cr.fetchall()]
-        cr.execute("INSERT INTO account_dunning_run (company_id, date, state) VALUES (1, %s, 'prepared') RETURNING id", [day])
+        insert = "INSERT INTO account_dunning_run (company_id, date, state) VALUES (1, %s, 'prepared') RETURNING id"
+        cr.execute(insert, [day])
         run = cr.fetchone()[0]
         sql = LIMIT_SQL % {
             "day": adapt(day), "accounts": f"({', '.join(map(str, accounts))})", "run": run, **chosen,
@@ -362,6 +362,8 @@ def peer_addons(env):
     folder = env.home / "peer"
     addons = folder / "odoo" / "addons"
     if not (addons / PEER).is_dir():
-        command = [env.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--target", folder, PEER_PACKAGE]
-        run_logged("Fetching the peer", command, env.logs / "pip.log", "The peer cannot be fetched from the package index.")
+        pip = [env.python, "-m", "pip", "install", "--disable-pip-version-check"]
+        command = [*pip, "--no-deps", "--target", folder, PEER_PACKAGE]
+        sentence = "The peer cannot be fetched from the package index."
+        run_logged("Fetching the peer", command, env.logs / "pip.log", sentence)
     return addons

@@ -193,7 +193,8 @@ def followup(env, options):
     first = result["seconds"]
     for title, values in FOLLOWUP_VIEWS.items():
         ask(title, values)
-    line = env["account.move.line"].search([("account_id.account_type", "=", "asset_receivable")], limit=1, order="id DESC")
+    receivable = [("account_id.account_type", "=", "asset_receivable")]
+    line = env["account.move.line"].search(receivable, limit=1, order="id DESC")
     line.move_id.no_followup = True
     env.cr.commit()
     ask("after a change", FOLLOWUP_VIEWS["as it opens"], 1)

@@ -15,9 +15,11 @@ from .ui import Failure, run_logged, say
 
 # What may stand in the wheel besides what the manifest names.
 FOLDERS = {
-    "controllers", "data", "demo", "i18n", "models", "report", "security", "static", "tests", "views", "wizard", "readme",
+    "controllers", "data", "demo", "i18n", "models", "readme", "report", "security", "static", "tests", "views", "wizard",
 }  # fmt: skip
-FILES = {"__init__.py", "__manifest__.py", "README.md", "README.rst", "LICENSE", "hooks.py", "pyproject.toml", "CHANGELOG.md"}
+FILES = {
+    "__init__.py", "__manifest__.py", "CHANGELOG.md", "LICENSE", "README.md", "README.rst", "hooks.py", "pyproject.toml",
+}  # fmt: skip
 
 # What an addon can leave behind, as rows that can be compared.
 SCHEMA = """
@@ -120,7 +122,7 @@ def main(env, arguments):
     database.drop(env, name)
     for fault in faults:
         say(f"  {fault}")
-    say("\nThere are faults, listed above." if faults else "\nWheel, installing, updating, uninstalling, installing again: clean.")
+    say("\nThere are faults, listed above." if faults else "\nWheel, install, update, uninstall, install again: clean.")
     return int(bool(faults))
 
 
@@ -162,7 +164,8 @@ def check_wheel(wheel):
 def install_wheel(env, wheel):
     """As pip does for anyone, into an empty folder; Odoo finds it as a folder of addons."""
     folder = env.out / "wheel" / "site"
-    command = [env.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--target", folder, wheel]
+    pip = [env.python, "-m", "pip", "install", "--disable-pip-version-check"]
+    command = [*pip, "--no-deps", "--target", folder, wheel]
     run_logged("Installing the wheel", command, env.logs / "wheel.log", "The wheel cannot be installed.")
     return folder / "odoo" / "addons"
 

@@ -124,5 +124,5 @@ def compare(results):
         differs = True
     for test in sorted(set(without["failed"]) - set(with_addon["failed"])):
         say(f"  (fails only without the addon: {test})")
-    say("\nThere is a difference." if differs else "\nNo difference: nothing of Odoo's breaks with the addon installed.")
+    say("\nThere is a difference." if differs else "\nNo difference: nothing of Odoo's breaks with the addon.")
     return int(differs)
