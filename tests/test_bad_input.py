@@ -525,7 +525,9 @@ class TestBadRequests(DunningCommon, HttpCase):
         )
         (plan + other).action_offer()
         tokens = (
-            '', 'x', '0' * 36, other._portal_ensure_token(), plan._portal_ensure_token()[:-1], "' OR 1=1 --", 'x' * 5000)
+            '', 'x', '0' * 36, 'x' * 5000, "' OR 1=1 --",
+            other._portal_ensure_token(), plan._portal_ensure_token()[:-1],
+        )
         for login in (None, 'bad_portal', 'bad_employee'):
             self.authenticate(login, login)
             for token in tokens:

@@ -329,8 +329,8 @@ class Outcome:
             f"- Mails taken by the mail server: {self.mails:,}; second mails to a customer: {self.doubled}.",
             f"- Sent, but not with the mail server (lost): {self.undelivered}; with the mail server, but not sent: "
             f"{self.unnoticed}.",
-            f"- Lines with a level but no sent notice: {self.level_without_notice}; lines of sent notices without their "
-            f"level: {self.notice_without_level}.",
+            f"- Lines with a level but no sent notice: {self.level_without_notice}; lines of sent notices without "
+            f"their level: {self.notice_without_level}.",
             f"- In doubt, left to a person: {sum(doubtful.values())}; looked up by Message-ID, {doubtful['confirmed']} "
             f"had gone out and were confirmed, {doubtful['again']} had not and were sent again. Failed otherwise and "
             f"sent again: {crash.failed}.",

@@ -15,10 +15,12 @@ from .ui import Failure, run_logged, say
 
 # What may stand in the wheel besides what the manifest names.
 FOLDERS = {
-    "controllers", "data", "demo", "i18n", "models", "readme", "report", "security", "static", "tests", "views", "wizard",
+    "controllers", "data", "demo", "i18n", "models", "readme", "report", "security", "static", "tests", "views",
+    "wizard",
 }  # fmt: skip
 FILES = {
-    "__init__.py", "__manifest__.py", "CHANGELOG.md", "LICENSE", "README.md", "README.rst", "hooks.py", "pyproject.toml",
+    "__init__.py", "__manifest__.py", "CHANGELOG.md", "LICENSE", "README.md", "README.rst", "hooks.py",
+    "pyproject.toml",
 }  # fmt: skip
 
 # What an addon can leave behind, as rows that can be compared.
