@@ -1,3 +1,4 @@
+import base64
 import binascii
 
 from odoo import fields, http
@@ -132,6 +133,8 @@ class PaymentPlanPortal(PortalAccount):
         if not signature or not (name or '').strip():
             return {'error': request.env._("Signature is missing.")}
         try:
+            if not base64.b64decode(signature):
+                raise ValueError("an empty image is no signature")
             with request.env.cr.savepoint():
                 plan_sudo._sign(name.strip(), signature)
         except (TypeError, ValueError, binascii.Error):

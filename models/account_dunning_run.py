@@ -356,7 +356,8 @@ class AccountDunningRun(models.Model):
                                 write_date = EXCLUDED.write_date
                           WHERE account_dunning_notice.state = 'draft'
                   RETURNING id, partner_id
-            )
+            ),
+            line_of_notice AS (
             INSERT INTO account_dunning_notice_line (
                         notice_id, move_line_id, move_id, move_name, invoice_date, level_id, previous_level_id,
                         advances, live, is_coming_due, date_maturity, days_overdue, currency_id, amount_total,
@@ -373,11 +374,16 @@ class AccountDunningRun(models.Model):
                    JOIN notice ON notice.partner_id = verdict.partner_id
                    JOIN account_move move ON move.id = verdict.move_id
                   WHERE verdict.counts
+            )
+            SELECT id FROM notice
             """,
             engine=self.env['account.dunning.engine']._get_query(self.company_id, self.date, partner_ids),
             collector=partner._field_to_sql('customer', 'dunning_user_id'),
             **parameters,
         ))
+        # Known by id, and not asked from the lines: before the table's first ANALYZE, PostgreSQL would compare every
+        # notice with every line.
+        proposed = [notice_id for [notice_id] in self.env.cr.fetchall()]
         self._restore_chosen_levels(partner_ids)
         self.env.cr.execute(SQL(
             """
@@ -387,8 +393,9 @@ class AccountDunningRun(models.Model):
              WHERE notice.company_id = %(company)s
                AND notice.state = 'draft'
                AND notice.partner_id = ANY(%(customers)s)
-               AND NOT EXISTS (SELECT FROM account_dunning_notice_line line WHERE line.notice_id = notice.id)
+               AND notice.id != ALL(%(proposed)s::int[])
             """,
+            proposed=proposed,
             reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
             **parameters,
         ))
