@@ -286,17 +286,20 @@ class AccountDunningRun(models.Model):
             'user': self.env.uid,
             'customers': partner_ids,
         }
-        self.env.cr.execute(SQL(
+        # Notices are named by their ids here and below: before the tables' first ANALYZE, in the night of the very first
+        # run, PostgreSQL takes them for empty and would compare every notice with every line.
+        rows = self.env.execute_query(SQL(
             """
-            DELETE FROM account_dunning_notice_line line
-                  USING account_dunning_notice notice
-                  WHERE notice.id = line.notice_id
-                    AND notice.company_id = %(company)s
-                    AND notice.state = 'draft'
-                    AND notice.partner_id = ANY(%(customers)s)
+            SELECT id
+              FROM account_dunning_notice
+             WHERE company_id = %(company)s
+               AND state = 'draft'
+               AND partner_id = ANY(%(customers)s)
             """,
             **parameters,
         ))
+        if drafts := [notice_id for [notice_id] in rows]:
+            self.env.cr.execute(SQL("DELETE FROM account_dunning_notice_line WHERE notice_id = ANY(%s)", drafts))
         partner = self.env['res.partner'].sudo().with_company(self.company_id)
         self.env.cr.execute(SQL(
             """
@@ -381,24 +384,21 @@ class AccountDunningRun(models.Model):
             collector=partner._field_to_sql('customer', 'dunning_user_id'),
             **parameters,
         ))
-        # Known by id, and not asked from the lines: before the table's first ANALYZE, PostgreSQL would compare every
-        # notice with every line.
         proposed = [notice_id for [notice_id] in self.env.cr.fetchall()]
         self._restore_chosen_levels(partner_ids)
-        self.env.cr.execute(SQL(
-            """
-            UPDATE account_dunning_notice notice
-               SET state = 'cancelled',
-                   cancel_reason = %(reason)s
-             WHERE notice.company_id = %(company)s
-               AND notice.state = 'draft'
-               AND notice.partner_id = ANY(%(customers)s)
-               AND notice.id != ALL(%(proposed)s::int[])
-            """,
-            proposed=proposed,
-            reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
-            **parameters,
-        ))
+        if drafts:
+            self.env.cr.execute(SQL(
+                """
+                UPDATE account_dunning_notice
+                   SET state = 'cancelled',
+                       cancel_reason = %(reason)s
+                 WHERE id = ANY(%(drafts)s)
+                   AND id != ALL(%(proposed)s::int[])
+                """,
+                drafts=drafts,
+                proposed=proposed,
+                reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
+            ))
         Notice.invalidate_model()
         Line.invalidate_model()
 
