@@ -174,7 +174,8 @@ class Crash:
         for _worker in range(self.options.workers):
             self.start("send")
         with Step(f"Killing workers ({self.options.kills} times, seed {self.options.seed})", every=3600):
-            last, moved, told = None, time.monotonic(), time.monotonic()
+            last, killed_at = None, 0
+            moved = told = killed_on = time.monotonic()
             while True:
                 time.sleep(random.uniform(0.3, 2.5))
                 state = self.state()
@@ -189,7 +190,13 @@ class Crash:
                 enough = sum(self.kills.values()) >= self.options.kills
                 if enough and prepared and not state.get("queued") and not state.get("draft"):
                     break
-                if not enough:
+                # Once sending has begun, kills are spread over all of it: whoever dies has had time to do something.
+                sent = state.get("sent", 0) + state.get("failed", 0)
+                step = self.options.notices / self.options.kills / 1.5
+                busy = bool(state.get("queued"))
+                due = not prepared or not busy or sent - killed_at >= step or time.monotonic() - killed_on > 20
+                if not enough and due:
+                    killed_at, killed_on = sent, time.monotonic()
                     # While proposals are written, whoever writes them, and more often then; later anybody.
                     if prepared or self.kills["run"] < self.options.kills / 4:
                         victims = [pid for pid, task in self.workers.items() if prepared or task == "run"]
