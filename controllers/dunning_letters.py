@@ -13,10 +13,10 @@ class DunningLetters(http.Controller):
 
         :param str notice_ids: ids of notices, with commas between them
         """
-        if not all(notice_id.isdecimal() for notice_id in notice_ids.split(',')):
+        numbers = notice_ids.split(',')
+        if not all(number.isdecimal() and int(number[:20]) < 2**31 for number in numbers):
             raise NotFound()
-        notices = request.env['account.dunning.notice'].browse(
-            int(notice_id) for notice_id in notice_ids.split(',')).exists()
+        notices = request.env['account.dunning.notice'].browse(map(int, numbers)).exists()
         notices.check_access('read')
         letters = [
             attachment.raw for attachment in notices.sudo().attachment_id if attachment.mimetype == 'application/pdf'

@@ -1,3 +1,4 @@
+import base64
 import binascii
 
 from odoo import fields, http
@@ -55,7 +56,7 @@ class PaymentPlanPortal(PortalAccount):
             'default_url': '/my/payment_plans',
         })
 
-    @http.route(['/my/payment_plans/<int:plan_id>'], type='http', auth='public', website=True)
+    @http.route(['/my/payment_plans/<int(max=2147483647):plan_id>'], type='http', auth='public', website=True)
     def portal_payment_plan_page(
         self, plan_id, access_token=None, report_type=None, download=False, message=None, **kwargs
     ):
@@ -111,7 +112,7 @@ class PaymentPlanPortal(PortalAccount):
         return self._get_page_view_values(
             plan, access_token, values, 'my_payment_plans_history', False, **kwargs)
 
-    @http.route(['/my/payment_plans/<int:plan_id>/accept'], type='jsonrpc', auth='public', website=True)
+    @http.route(['/my/payment_plans/<int(max=2147483647):plan_id>/accept'], type='jsonrpc', auth='public', website=True)
     def portal_payment_plan_accept(self, plan_id, access_token=None, name=None, signature=None):
         """Take the customer's signature.
 
@@ -132,6 +133,8 @@ class PaymentPlanPortal(PortalAccount):
         if not signature or not (name or '').strip():
             return {'error': request.env._("Signature is missing.")}
         try:
+            if not base64.b64decode(signature):
+                raise ValueError("an empty image is no signature")
             with request.env.cr.savepoint():
                 plan_sudo._sign(name.strip(), signature)
         except (TypeError, ValueError, binascii.Error):
@@ -164,7 +167,8 @@ class PaymentPlanPortal(PortalAccount):
         )
 
     @http.route(
-        ['/my/payment_plans/<int:plan_id>/decline'], type='http', auth='public', methods=['POST'], website=True)
+        ['/my/payment_plans/<int(max=2147483647):plan_id>/decline'], type='http', auth='public', methods=['POST'],
+        website=True)
     def portal_payment_plan_decline(self, plan_id, access_token=None, decline_message=None, **kwargs):
         try:
             plan_sudo = self._document_check_access('account.payment.plan', plan_id, access_token=access_token)
@@ -186,7 +190,7 @@ class PaymentPlanPortal(PortalAccount):
 
 class PaymentPlanPayment(PaymentPortal):
 
-    @http.route('/my/payment_plans/<int:plan_id>/transaction', type='jsonrpc', auth='public')
+    @http.route('/my/payment_plans/<int(max=2147483647):plan_id>/transaction', type='jsonrpc', auth='public')
     def payment_plan_transaction(self, plan_id, access_token, **kwargs):
         """Create the draft transaction that pays (a part of) a plan, and return its processing values.
 

@@ -1,5 +1,4 @@
 from collections import namedtuple
-from datetime import timedelta
 from itertools import pairwise
 
 from odoo import api, models
@@ -129,7 +128,7 @@ class AccountDunningEngine(models.AbstractModel):
             ('pause', engine._get_pause_table(company, date)),
             ('broken', engine._get_broken_table(company, date)),
             ('past', engine._get_past_table(company)),
-            ('live', engine._get_live_table(company)),
+            ('live', engine._get_live_table(company, partner_ids)),
         ]
         return SQL(
             "WITH %(tables)s, %(verdict)s",
@@ -252,9 +251,10 @@ class AccountDunningEngine(models.AbstractModel):
                AND tx.payment_id IS NULL
                AND tx.operation NOT IN ('refund', 'validation')
                AND (tx.state IN ('authorized', 'done')
-                    OR tx.state = 'pending' AND tx.last_state_change >= %(since)s)
+                    OR tx.state = 'pending' AND tx.last_state_change >= %(date)s::date - %(days)s)
             """,
-            since=date - timedelta(days=PENDING_PAYMENT_DAYS),
+            date=date,
+            days=PENDING_PAYMENT_DAYS,
         )
 
     @api.model
@@ -348,7 +348,7 @@ class AccountDunningEngine(models.AbstractModel):
         )
 
     @api.model
-    def _get_live_table(self, company):
+    def _get_live_table(self, company, partner_ids):
         """The notice that each customer has on its way: a proposal, in the queue, or failed."""
         return SQL(
             """
@@ -356,8 +356,10 @@ class AccountDunningEngine(models.AbstractModel):
               FROM account_dunning_notice notice
              WHERE notice.company_id = %(company)s
                AND notice.state IN ('draft', 'queued', 'failed')
+               %(customers)s
             """,
             company=company.id,
+            customers=SQL() if partner_ids is None else SQL("AND notice.partner_id = ANY(%s)", list(partner_ids)),
         )
 
     @api.model

@@ -90,17 +90,22 @@ class AccountDunningLevel(models.Model):
     letter_intro = fields.Html(translate=True)
     letter_closing = fields.Html(translate=True)
 
+    # No step is decades away; a slip of the keyboard there would lead the engine out of the calendar.
+    _delay_days_within_reason = models.Constraint(
+        'CHECK(delay_days BETWEEN -9999 AND 9999)',
+        "The days after the due date can't be more than 9999.",
+    )
     _min_wait_days_positive = models.Constraint(
-        'CHECK(min_wait_days >= 0)',
-        "The days since the last reminder can't be negative.",
+        'CHECK(min_wait_days BETWEEN 0 AND 9999)',
+        "The days since the last reminder can't be negative, nor more than 9999.",
     )
     _min_amount_positive = models.Constraint(
         'CHECK(min_amount >= 0)',
         "The minimum amount can't be negative.",
     )
     _deadline_days_positive = models.Constraint(
-        'CHECK(deadline_days >= 0)',
-        "The payment deadline can't be negative.",
+        'CHECK(deadline_days BETWEEN 0 AND 9999)',
+        "The days of the payment deadline can't be negative, nor more than 9999.",
     )
 
     #=== COMPUTE METHODS ===#

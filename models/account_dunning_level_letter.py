@@ -66,7 +66,7 @@ class AccountDunningLevel(models.Model):
 
     #=== CONSTRAINT METHODS ===#
 
-    @api.constrains(*LETTER_TEXTS)
+    @api.constrains(*LETTER_TEXTS, 'name')
     def _check_letter_placeholders(self):
         values = dict.fromkeys(LETTER_PLACEHOLDERS, 'x')
         for level in self:

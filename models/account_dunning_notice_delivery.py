@@ -1,3 +1,4 @@
+import html
 import logging
 import smtplib
 from contextlib import suppress
@@ -18,6 +19,9 @@ BATCH_SIZE = 50
 # Answers of a mail server that has not taken a mail. (Anything else from the network, such as a connection that breaks
 # off, leaves open whether it has; all errors of smtplib are OSErrors.)
 SURE_REFUSALS = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
+
+# Stands between two stacks, where one error has led to another
+CAUSE = "The above exception was the direct cause"
 
 # First half of the advisory lock's key; the second is the notice's id. Any number that nobody else uses.
 LOCK_SPACE = 1_145_001_998
@@ -452,7 +456,11 @@ class AccountDunningNotice(models.Model):
     @api.model
     def _describe(self, error):
         """The error in one or two lines for who has to mend it."""
-        return str(error).strip()[:1000] or type(error).__name__
+        # Odoo puts the whole stack into what it says about a broken template; its last line names the fault.
+        sentence, *stack = str(error).split("Traceback (most recent call last)")
+        if stack:
+            sentence = f"{sentence.strip()}\n{stack[0].split(CAUSE)[0].strip().splitlines()[-1].strip()}"
+        return html.unescape(sentence).strip()[:1000] or type(error).__name__
 
     #=== BOUNCES ===#
 

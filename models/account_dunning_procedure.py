@@ -65,8 +65,8 @@ class AccountDunningProcedure(models.Model):
     level_warning = fields.Char(compute='_compute_level_warning')
 
     _min_wait_days_positive = models.Constraint(
-        'CHECK(min_wait_days >= 0)',
-        "The days between reminders can't be negative.",
+        'CHECK(min_wait_days BETWEEN 0 AND 9999)',
+        "The days between reminders can't be negative, nor more than 9999.",
     )
     _min_amount_positive = models.Constraint(
         'CHECK(min_amount >= 0)',

@@ -286,17 +286,20 @@ class AccountDunningRun(models.Model):
             'user': self.env.uid,
             'customers': partner_ids,
         }
-        self.env.cr.execute(SQL(
+        # Notices are named by their ids here and below: before the tables' first ANALYZE, in the night of the very first
+        # run, PostgreSQL takes them for empty and would compare every notice with every line.
+        rows = self.env.execute_query(SQL(
             """
-            DELETE FROM account_dunning_notice_line line
-                  USING account_dunning_notice notice
-                  WHERE notice.id = line.notice_id
-                    AND notice.company_id = %(company)s
-                    AND notice.state = 'draft'
-                    AND notice.partner_id = ANY(%(customers)s)
+            SELECT id
+              FROM account_dunning_notice
+             WHERE company_id = %(company)s
+               AND state = 'draft'
+               AND partner_id = ANY(%(customers)s)
             """,
             **parameters,
         ))
+        if drafts := [notice_id for [notice_id] in rows]:
+            self.env.cr.execute(SQL("DELETE FROM account_dunning_notice_line WHERE notice_id = ANY(%s)", drafts))
         partner = self.env['res.partner'].sudo().with_company(self.company_id)
         self.env.cr.execute(SQL(
             """
@@ -356,7 +359,8 @@ class AccountDunningRun(models.Model):
                                 write_date = EXCLUDED.write_date
                           WHERE account_dunning_notice.state = 'draft'
                   RETURNING id, partner_id
-            )
+            ),
+            line_of_notice AS (
             INSERT INTO account_dunning_notice_line (
                         notice_id, move_line_id, move_id, move_name, invoice_date, level_id, previous_level_id,
                         advances, live, is_coming_due, date_maturity, days_overdue, currency_id, amount_total,
@@ -373,25 +377,28 @@ class AccountDunningRun(models.Model):
                    JOIN notice ON notice.partner_id = verdict.partner_id
                    JOIN account_move move ON move.id = verdict.move_id
                   WHERE verdict.counts
+            )
+            SELECT id FROM notice
             """,
             engine=self.env['account.dunning.engine']._get_query(self.company_id, self.date, partner_ids),
             collector=partner._field_to_sql('customer', 'dunning_user_id'),
             **parameters,
         ))
+        proposed = [notice_id for [notice_id] in self.env.cr.fetchall()]
         self._restore_chosen_levels(partner_ids)
-        self.env.cr.execute(SQL(
-            """
-            UPDATE account_dunning_notice notice
-               SET state = 'cancelled',
-                   cancel_reason = %(reason)s
-             WHERE notice.company_id = %(company)s
-               AND notice.state = 'draft'
-               AND notice.partner_id = ANY(%(customers)s)
-               AND NOT EXISTS (SELECT FROM account_dunning_notice_line line WHERE line.notice_id = notice.id)
-            """,
-            reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
-            **parameters,
-        ))
+        if drafts:
+            self.env.cr.execute(SQL(
+                """
+                UPDATE account_dunning_notice
+                   SET state = 'cancelled',
+                       cancel_reason = %(reason)s
+                 WHERE id = ANY(%(drafts)s)
+                   AND id != ALL(%(proposed)s::int[])
+                """,
+                drafts=drafts,
+                proposed=proposed,
+                reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
+            ))
         Notice.invalidate_model()
         Line.invalidate_model()
 

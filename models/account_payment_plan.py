@@ -427,7 +427,10 @@ class AccountPaymentPlan(models.Model):
                 raise UserError(self.env._("The down payment must be due before the first installment."))
             schedule.append({'date': date_down_payment, 'amount': down_payment, 'is_down_payment': True})
         amounts = self._split_amount(rest, currency, number, installment_amount, tax_amount)
-        dates = self._get_schedule_dates(date_first, len(amounts), rhythm, end_of_month)
+        try:
+            dates = self._get_schedule_dates(date_first, len(amounts), rhythm, end_of_month)
+        except (OverflowError, ValueError) as error:
+            raise UserError(self.env._("The installments lead beyond the end of the calendar.")) from error
         schedule += [
             {'date': date, 'amount': share, 'is_down_payment': False}
             for date, share in zip(dates, amounts, strict=True)

@@ -1,4 +1,5 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 
 
 class ResCompany(models.Model):
@@ -16,6 +17,15 @@ class ResCompany(models.Model):
         copy=False,
         help="The day that the figures of the follow-up were brought up to.",
     )
+
+    @api.constrains('dunning_procedure_id')
+    def _check_dunning_procedure(self):
+        for company in self:
+            owner = company.dunning_procedure_id.company_id
+            if owner and owner not in company.sudo().parent_ids:
+                raise ValidationError(self.env._(
+                    "The dunning procedure “%(procedure)s” belongs to %(company)s.",
+                    procedure=company.dunning_procedure_id.name, company=owner.name))
 
     def _get_dunning_today(self):
         """The company's own today: a server in another time zone must not remind a day too early.

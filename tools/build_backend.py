@@ -13,7 +13,7 @@ from pathlib import Path
 import whool.buildapi
 
 NAME = "account_dunning"
-DEVELOPMENT = ("tools", ".ci", "dev", ".gitignore", ".pylintrc", "PKG-INFO")
+DEVELOPMENT = ("tools", "bench", ".ci", "dev", ".gitignore", ".pylintrc", "PKG-INFO")
 
 
 @contextlib.contextmanager

@@ -291,7 +291,8 @@ class AccountDunningCall(models.TransientModel):
         })
 
     def _schedule_activity(self):
-        self.partner_id.activity_schedule(
+        # Who may log a call may plan the next one, without being allowed to change the customer's record.
+        self.partner_id.sudo().activity_schedule(
             activity_type_id=self.activity_type_id.id,
             date_deadline=self.activity_date,
             summary=self.activity_summary,

@@ -1,0 +1,74 @@
+"""Workers for `./dev crash`: one process loads Odoo, then forks as many workers as it is asked for.
+
+Started as `python -m tools.crash_worker DATABASE LETTERS [Odoo's options]`; each line on its input (`run` or `send`)
+makes a worker that does the scheduled action over and over, and answers with its process id.
+"""
+import os
+import signal
+import sys
+import time
+import traceback
+
+from .env import Env
+
+
+def load(name, options):
+    """Odoo, ready to fork: no connection stays open."""
+    import odoo.sql_db
+    import odoo.tools
+    from odoo.modules.registry import Registry
+
+    odoo.tools.config.parse_config(["-c", str(Env().config), "-d", name, "--log-level=warn", *options])
+    registry = Registry(name)
+    odoo.sql_db.close_all()
+    return registry
+
+
+def limit_letters(registry, percent):
+    """Render the letters of only so many of the notices: a PDF takes longer than all the rest together."""
+    model = registry["account.dunning.notice"]
+    render = model._render_letters
+
+    def _render_letters(self):
+        return render(self.filtered(lambda notice: notice.id % 100 < percent))
+
+    model._render_letters = _render_letters
+
+
+def work(registry, task):
+    """The scheduled action, again and again, as Odoo's cron workers do it."""
+    from odoo.api import SUPERUSER_ID, Environment
+
+    while True:
+        try:
+            with registry.cursor() as cr:
+                env = Environment(cr, SUPERUSER_ID, {})
+                if task == "run":
+                    env["account.dunning.run"]._cron_run()
+                else:
+                    env["account.dunning.notice"]._cron_send()
+        except Exception:
+            # As Odoo's own workers: tell, and go on with the next turn. ./dev crash reads what is told.
+            print(f"TROUBLE {task}\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            time.sleep(0.5)
+        time.sleep(0.5 if task == "run" else 0.1)
+
+
+def main():
+    name, percent, options = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    registry = load(name, options)
+    if percent < 100:
+        limit_letters(registry, percent)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(0)
+            work(registry, line.strip())
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    main()
