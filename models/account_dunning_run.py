@@ -286,8 +286,8 @@ class AccountDunningRun(models.Model):
             'user': self.env.uid,
             'customers': partner_ids,
         }
-        # Notices are named by their ids here and below: before the tables' first ANALYZE, in the night of the very first
-        # run, PostgreSQL takes them for empty and would compare every notice with every line.
+        # Notices are named by their ids here and below: before the tables' first ANALYZE, in the night of the very
+        # first run, PostgreSQL takes them for empty and would compare every notice with every line.
         rows = self.env.execute_query(SQL(
             """
             SELECT id
