@@ -189,7 +189,7 @@ class AccountDispute(models.Model):
 
     def _check_guarded_fields(self, vals):
         # EXTENDS 'account_dunning': what comes from the invoice may be named, it is not taken from there
-        super()._check_guarded_fields({
+        return super()._check_guarded_fields({
             fname: value for fname, value in vals.items()
             if fname not in ('company_id', 'partner_id', 'currency_id')
         })

@@ -338,7 +338,7 @@ class TestBadAgreements(DunningCommon):
                                 plan.action_offer()
                                 self.assertAlmostEqual(sum(plan.installment_ids.mapped('amount')), 1000.0)
                                 self.assertGreater(min(plan.installment_ids.mapped('amount')), 0.0)
-                            raise UserError("back to the start")
+                            raise UserError(self.env._("back to the start"))
                     except SENTENCES:
                         self.env.invalidate_all()
                 self._assert_paused_at_most(0.0)

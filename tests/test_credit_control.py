@@ -594,7 +594,7 @@ class TestCreditRights(CreditCommon):
         self.assertEqual(self.customer.with_user(self.salesperson).credit_exposure, 700)
         action = self.by_salesperson.action_view_credit_exposure()
         exposure = self.env[action['res_model']].with_user(self.salesperson).with_context(
-            action['context']).browse(action['res_id'])
+            **action['context']).browse(action['res_id'])
         self.assertRecordValues(exposure, [{'amount_orders': 700, 'amount_order': 1500, 'amount_total': 2200}])
         self.assertFalse(self.env['sale.order'].with_user(self.salesperson).search(
             exposure.action_view_orders()['domain']), "the numbers, not the documents")
