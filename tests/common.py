@@ -88,6 +88,7 @@ class DunningCommon(AccountTestInvoicingCommon):
         date = fields.Date.to_date(date)
         company = cls.company_data['company']
         balance = currency._convert(amount, company.currency_id, company, date)
+        receivable = partner.with_company(company).property_account_receivable_id
         move = cls.env['account.move'].create({
             'move_type': 'entry',
             'journal_id': cls.company_data['default_journal_bank'].id,
@@ -95,7 +96,7 @@ class DunningCommon(AccountTestInvoicingCommon):
             'line_ids': [
                 fields.Command.create({
                     'name': "Payment", 'partner_id': partner.id, 'currency_id': currency.id,
-                    'account_id': cls.company_data['default_account_receivable'].id,
+                    'account_id': receivable.id,
                     'balance': -balance, 'amount_currency': -amount,
                 }),
                 fields.Command.create({
