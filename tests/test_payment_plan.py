@@ -4,7 +4,7 @@ from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, freeze_time, new_test_user, tagged
 
-from .common import DunningCommon
+from .common import DunningCommon, DunningMailCommon
 
 
 class PaymentPlanCommon(DunningCommon):
@@ -39,19 +39,20 @@ class PaymentPlanCommon(DunningCommon):
     def _update(self, day):
         self.env['account.dunning.block']._update_pauses(self.company, date.fromisoformat(day))
 
-    def _run_and_send(self, day):
-        """The daily run, and its queue worked off."""
-        self._run_cron('ir_cron_dunning_run')
-        if queue := self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)]):
-            queue._mark_sent(date.fromisoformat(day))
-
     def _get_paid(self, plan):
         return plan.installment_ids.sorted('date').mapped('amount_paid')
 
 
 @tagged('post_install', '-at_install')
 @freeze_time('2024-03-01')
-class TestPaymentPlan(PaymentPlanCommon):
+class TestPaymentPlan(PaymentPlanCommon, DunningMailCommon):
+
+    def _night(self, day):
+        """The scheduled actions of a night; who got a reminder from the mail server."""
+        self.sink.mails.clear()
+        with freeze_time(day):
+            self._run_crons()
+        return self._get_recipients()
 
     def test_life_to_the_end(self):
         plan = self._plan(offer=False)
@@ -109,21 +110,26 @@ class TestPaymentPlan(PaymentPlanCommon):
         ])
 
     def test_broken_at_the_second_installment(self):
-        self._prepare('2024-03-01').notice_ids._mark_sent(date(2024, 3, 1))
+        self.assertEqual(self._night('2024-03-01'), ['a@example.com'])
         self.assertEqual(self.line.dunning_level_id, self.level_1)
         self.company.sudo().plan_broken_hold = True
         plan = self._plan()
+        self.assertFalse(self._night('2024-03-14'))
         self._pay(self.line, '2024-03-15', 250.0)
-        with freeze_time('2024-04-20'):
-            self._run_and_send('2024-04-20')
-            self.assertEqual(plan.state, 'active', "the last day of grace")
-            self.assertEqual(self.line.dunning_level_id, self.level_1)
-        with freeze_time('2024-04-21'):
-            self._run_and_send('2024-04-21')
-            self.assertRecordValues(plan, [{'state': 'broken', 'date_closed': date(2024, 4, 21)}])
-            self.assertRecordValues(plan.block_id, [{
-                'state': 'ended', 'broken': True, 'date_ended': date(2024, 4, 21)}])
-            self.assertEqual(self.line.dunning_level_id, self.level_2, "old level resumed, the next one went out today")
+        self.assertFalse(self._night('2024-04-20'))
+        self.assertEqual(plan.state, 'active', "the last day of grace")
+        self.assertEqual(self.line.dunning_level_id, self.level_1)
+
+        self.assertEqual(self._night('2024-04-21'), ['a@example.com'])
+        self.assertRecordValues(plan, [{'state': 'broken', 'date_closed': date(2024, 4, 21)}])
+        self.assertRecordValues(plan.block_id, [{
+            'state': 'ended', 'broken': True, 'date_ended': date(2024, 4, 21)}])
+        self.assertRecordValues(self.line, [{
+            'dunning_level_id': self.level_2.id, 'dunning_last_date': date(2024, 4, 21)}])
+        notice = self.Notice.search([('partner_id', '=', self.partner_a.id)], order='id desc', limit=1)
+        self.assertRecordValues(notice, [{'state': 'sent', 'sent_date': date(2024, 4, 21), 'amount_due': 750.0}])
+        self.assertIn("because an installment was not paid", " ".join(
+            notice.attachment_id.raw.decode().split()), "the letter says why")
         self.assertRecordValues(self.partner_a.with_company(self.company), [{
             'credit_hold': True, 'credit_hold_reason': "Payment plan broken"}])
         self.assertFalse(self.line.payment_plan_id)
@@ -131,6 +137,7 @@ class TestPaymentPlan(PaymentPlanCommon):
         bodies = self.line.move_id.message_ids.mapped('body')
         for word in ("offered", "signed by", "is active", "broken"):
             self.assertTrue(any(word in body for body in bodies), (word, bodies))
+        self.assertFalse(self._night('2024-04-22'), "once")
 
     def test_broken_hold_only_if_the_company_says_so(self):
         plan = self._plan()

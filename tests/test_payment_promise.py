@@ -4,12 +4,12 @@ from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import freeze_time, new_test_user, tagged
 
-from .common import DunningCommon
+from .common import DunningMailCommon
 
 
 @tagged('post_install', '-at_install')
 @freeze_time('2024-03-01')
-class TestPaymentPromise(DunningCommon):
+class TestPaymentPromise(DunningMailCommon):
 
     @classmethod
     def setUpClass(cls):
@@ -24,11 +24,12 @@ class TestPaymentPromise(DunningCommon):
     def _update(self, day):
         self.env['account.dunning.block']._update_pauses(self.company, date.fromisoformat(day))
 
-    def _run_and_send(self, day):
-        """The daily run, and its queue worked off."""
-        self._run_cron('ir_cron_dunning_run')
-        if queue := self.Notice.search([('state', '=', 'queued'), ('company_id', '=', self.company.id)]):
-            queue._mark_sent(date.fromisoformat(day))
+    def _night(self, day):
+        """The scheduled actions of a night; who got a reminder from the mail server."""
+        self.sink.mails.clear()
+        with freeze_time(day):
+            self._run_crons()
+        return self._get_recipients()
 
     def test_pauses_until_the_date_plus_grace(self):
         promise = self._promise()
@@ -97,33 +98,54 @@ class TestPaymentPromise(DunningCommon):
         self.assertEqual(first.state, 'kept')
         self.assertEqual(second.state, 'broken')
 
-    def test_broken_next_step_is_due_at_once(self):
-        self._run_and_send('2024-03-01')
+    def test_broken_next_step_goes_out_at_once(self):
+        self.assertEqual(self._night('2024-03-01'), ['a@example.com'])
         self.assertEqual(self.line.dunning_level_id, self.level_1)
         promise = self._promise(day='2024-03-02')
-        self._update('2024-03-05')
+        self.assertFalse(self._night('2024-03-05'))
         self.assertEqual(promise.state, 'open', "the last day of grace")
-        self.assertFalse(self._due('2024-03-05'))
-        with freeze_time('2024-03-06'):
-            self._update('2024-03-06')
-            self.assertEqual(promise.state, 'broken')
-            self.assertRecordValues(promise.block_id, [{
-                'state': 'ended', 'broken': True, 'date_ended': date(2024, 3, 6)}])
-            # five days after the last reminder, where seven are the rule
-            self.assertEqual(self._due('2024-03-06'), {self.line: "Level 2"})
-            self._run_and_send('2024-03-06')
-            self.assertEqual(self.line.dunning_level_id, self.level_2)
+
+        # five days after the last reminder, where seven are the rule
+        self.assertEqual(self._night('2024-03-06'), ['a@example.com'])
+        self.assertEqual(promise.state, 'broken')
+        self.assertRecordValues(promise.block_id, [{
+            'state': 'ended', 'broken': True, 'date_ended': date(2024, 3, 6)}])
+        self.assertRecordValues(self.line, [{
+            'dunning_level_id': self.level_2.id, 'dunning_last_date': date(2024, 3, 6)}])
+        notice = self.Notice.search([('partner_id', '=', self.partner_a.id)], order='id desc', limit=1)
+        self.assertRecordValues(notice, [{'state': 'sent', 'sent_date': date(2024, 3, 6), 'amount_due': 1000.0}])
+        self.assertIn("which you had promised", " ".join(
+            notice.attachment_id.raw.decode().split()), "the letter says why")
         self.assertEqual(self.partner_a.promise_broken_count, 1)
         bodies = self.line.move_id.message_ids.mapped('body')
         self.assertTrue(any("promised to pay" in body for body in bodies), bodies)
         self.assertTrue(any("broken" in body for body in bodies), bodies)
+        self.assertFalse(self._night('2024-03-07'), "once")
 
-    def test_broken_by_the_scheduled_action_goes_out_the_same_day(self):
+    def test_broken_before_any_reminder_goes_out_the_same_day(self):
         promise = self._promise(day='2024-03-02')
-        with freeze_time('2024-03-06'):
-            self._run_and_send('2024-03-06')
+        self.assertFalse(self._night('2024-03-05'))
+        self.assertEqual(self._night('2024-03-06'), ['a@example.com'])
         self.assertEqual(promise.state, 'broken')
         self.assertEqual(self.line.dunning_level_id, self.level_1)
+
+    def test_kept_no_reminder_goes_out(self):
+        promise = self._promise(day='2024-03-08')
+        self._pay(self.line, '2024-03-08')
+        self.assertFalse(self._night('2024-03-12'))
+        self.assertEqual(promise.state, 'kept')
+
+    def test_paid_between_preparation_and_sending(self):
+        """The promise breaks and a notice is queued; the payment comes in before it goes out."""
+        self._promise(day='2024-03-02')
+        with freeze_time('2024-03-06'):
+            self._run_cron('ir_cron_dunning_run')
+            notice = self.Notice.search([('partner_id', '=', self.partner_a.id)])
+            self.assertEqual(notice.state, 'queued')
+            self._create_unmatched_payment('2024-03-06', 1000.0, self.partner_a)
+            self._run_cron('ir_cron_dunning_send')
+        self.assertFalse(self.sink.mails)
+        self.assertEqual(notice.state, 'cancelled')
 
     def test_invoice_credited_meanwhile_blames_nobody(self):
         promise = self._promise()
