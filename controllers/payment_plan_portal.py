@@ -216,6 +216,7 @@ class PaymentPlanPayment(PaymentPortal):
             raise ValidationError(request.env._("This amount is not open on the payment plan."))
         logged_in = not request.env.user._is_public()
         partner_sudo = request.env.user.partner_id if logged_in else plan_sudo.contact_id or plan_sudo.partner_id
+        kwargs.pop('payment_reference', None)  # Odoo's payment form sends that of the page; the plan's own counts
         self._validate_transaction_kwargs(kwargs)
         invoices = plan_sudo._get_open_lines().move_id
         return self._process_transaction(

@@ -1,7 +1,7 @@
 import base64
 from datetime import timedelta
 
-from odoo import fields, http
+from odoo import Command, fields, http
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, new_test_user, tagged
 
@@ -184,3 +184,40 @@ class TestPaymentPlanTour(PaymentPlanPortalCommon, HttpCase):
         self.start_tour('/my/payment_plans', 'account_dunning_sign_plan', login='portal_plan')
         self.assertRecordValues(plan, [{'state': 'active', 'signed_by': "Joel Willis"}])
         self.assertFalse(self.env['account.dunning.engine']._due_lines(self.company, self.today))
+
+    def test_paying_an_installment_in_the_browser(self):
+        """From the plan's page through Odoo's demo payment provider to the ledger: the installment is paid."""
+        provider = self._demo_provider()
+        plan = self._offer()
+        plan.action_sign()
+        self.start_tour(plan.get_portal_url(), 'account_dunning_pay_installment', login='portal_plan')
+        self.env.invalidate_all()
+        transaction = self.line.move_id.sudo().transaction_ids
+        self.assertRecordValues(transaction, [{
+            'state': 'done', 'amount': 333.33, 'is_post_processed': True, 'provider_id': provider.id,
+            'partner_id': self.partner_a.id}])
+        self.assertTrue(transaction.reference.startswith(plan.name))
+        self.assertRecordValues(plan.installment_ids.sorted('date'), [
+            {'amount_paid': 333.33, 'state': 'paid'},
+            {'amount_paid': 0.0, 'state': 'open'},
+            {'amount_paid': 0.0, 'state': 'open'},
+        ])
+        self.assertEqual(self.line.amount_residual, 666.67)
+        self.assertEqual(self.line.matched_credit_ids.credit_move_id.payment_id, transaction.payment_id)
+        self.assertRecordValues(plan, [{'state': 'active', 'amount_paid': 333.33, 'next_amount': 333.33}])
+        # Nothing is left for the scheduled post-processing
+        self.env['payment.transaction'].sudo()._cron_post_process()
+        self.assertEqual(plan.amount_paid, 333.33)
+
+    def _demo_provider(self):
+        """Odoo's demo payment provider; the test environment installs the module `payment_demo`."""
+        method = self.env.ref('payment_demo.payment_method_demo').sudo()
+        method.active = True
+        provider = self.env.ref('payment.payment_provider_demo').sudo().copy({'company_id': self.company.id})
+        provider.write({
+            'state': 'test',
+            'is_published': True,
+            'journal_id': self.company_data['default_journal_bank'].id,
+            'payment_method_ids': [Command.set(method.ids)],
+        })
+        return provider

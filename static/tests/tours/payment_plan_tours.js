@@ -129,3 +129,38 @@ registry.category("web_tour.tours").add("account_dunning_no_plan", {
         },
     ],
 });
+
+registry.category("web_tour.tours").add("account_dunning_pay_installment", {
+    steps: () => [
+        {
+            content: "wait for interactions to load",
+            trigger: "body[is-ready=true]",
+        },
+        {
+            content: "the next installment is what one pays",
+            trigger: "[name=payment_plan_next]:contains('333.33')",
+        },
+        {
+            trigger: ".o_portal_payment_plan_sidebar a:contains('Pay now')",
+            run: "click",
+        },
+        {
+            content: "demo payment",
+            trigger: ".modal.show input[name='customer_input']",
+            run: "edit 4242424242424242",
+        },
+        {
+            trigger: ".modal.show button[name='o_payment_submit_button']:not(:disabled)",
+            run: "click",
+            expectUnloadPage: true,
+        },
+        {
+            content: "back on the plan: one installment is paid",
+            trigger: "[name=payment_plan_progress]:contains('333.33'):contains('666.67')",
+            timeout: 30000,
+        },
+        {
+            trigger: "table[name=payment_plan_schedule] tbody tr:eq(0).text-muted",
+        },
+    ],
+});
