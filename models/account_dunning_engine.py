@@ -330,19 +330,33 @@ class AccountDunningEngine(models.AbstractModel):
 
     @api.model
     def _get_past_table(self, company):
-        """When each customer was last reminded under each procedure (rule 6), and when a proposal was last dropped."""
+        """When each customer was last reminded under each procedure (rule 6), and when a proposal was last dropped.
+
+        A customer who has become the contact of another one takes their reminders along. A notice of one procedure may
+        also have moved lines that follow another one: for that one the customer was reminded on that day, too.
+        """
         return SQL(
             """
-            SELECT partner.commercial_partner_id AS partner_id,
-                   notice.procedure_id,
-                   MAX(notice.sent_date) FILTER (WHERE notice.state = 'sent') AS last_sent,
-                   MAX(notice.dropped_date) FILTER (WHERE notice.state = 'cancelled') AS last_dropped
-              FROM account_dunning_notice notice
-              JOIN res_partner partner ON partner.id = notice.partner_id
-             WHERE notice.company_id = %(company)s
-               AND notice.state IN ('sent', 'cancelled')
-               AND notice.partner_id IN (SELECT partner_id FROM line)
-          GROUP BY partner.commercial_partner_id, notice.procedure_id
+            SELECT partner_id, procedure_id, MAX(last_sent) AS last_sent, MAX(last_dropped) AS last_dropped
+              FROM (
+                    SELECT partner.commercial_partner_id AS partner_id,
+                           notice.procedure_id,
+                           MAX(notice.sent_date) FILTER (WHERE notice.state = 'sent') AS last_sent,
+                           MAX(notice.dropped_date) FILTER (WHERE notice.state = 'cancelled') AS last_dropped
+                      FROM account_dunning_notice notice
+                      JOIN res_partner partner ON partner.id = notice.partner_id
+                     WHERE notice.company_id = %(company)s
+                       AND notice.state IN ('sent', 'cancelled')
+                       AND partner.commercial_partner_id IN (SELECT partner_id FROM line)
+                  GROUP BY partner.commercial_partner_id, notice.procedure_id
+                 UNION ALL
+                    SELECT line.partner_id, line.procedure_id, MAX(line.current_level_date), NULL
+                      FROM line
+                     WHERE line.current_level_date IS NOT NULL
+                       AND line.residual > 0
+                  GROUP BY line.partner_id, line.procedure_id
+                   ) reminded
+          GROUP BY partner_id, procedure_id
             """,
             company=company.id,
         )

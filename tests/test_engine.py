@@ -321,6 +321,39 @@ class TestEngine(DunningCommon):
         self._assert_reason(line, '2024-03-13', 'waiting', self.level_2, '2024-03-14')
         self._assert_reason(line, '2024-03-14', 'due', self.level_2)
 
+    def test_wait_after_a_notice_of_another_procedure(self):
+        """One notice per customer: it also moves the bill that follows a procedure of its own, which then waits."""
+        other = self._create_procedure([5, 10, 15])
+        ours = self._create_due_invoice('2024-02-01')
+        its = self._create_due_invoice('2024-02-01', amount=50.0)
+        its.move_id.dunning_procedure_id = other
+        notice = self._prepare('2024-03-10').notice_ids
+        self.assertEqual(notice.line_ids.filtered('advances').move_line_id, ours + its)
+        notice._mark_sent(fields.Date.to_date('2024-03-10'))
+        for line, level in ((ours, self.level_2), (its, other.level_ids[1])):
+            self._assert_reason(line, '2024-03-16', 'waiting', level, '2024-03-17')
+            self._assert_reason(line, '2024-03-17', 'due', level)
+
+    def test_broken_agreement_over_two_procedures_is_dunned_once(self):
+        other = self._create_procedure([5, 10, 15])
+        lines = self._create_due_invoice('2024-02-01') + self._create_due_invoice('2024-02-01')
+        lines[1].move_id.dunning_procedure_id = other
+        block = self._create_block(lines)
+        block.write({'state': 'ended', 'broken': True, 'date_ended': '2024-03-09'})
+        self._prepare('2024-03-10').notice_ids._mark_sent(fields.Date.to_date('2024-03-10'))
+        self._assert_reason(lines, '2024-03-11', 'waiting')
+
+    def test_wait_of_a_customer_who_became_a_contact(self):
+        old = self._create_due_invoice('2024-02-01')
+        self._mark_reminded(old, self.level_1, '2024-03-05')
+        self._pay(old, '2024-03-06')
+        fresh = self._create_due_invoice('2024-03-01')
+        self.partner_a.parent_id = self.env['res.partner'].create({'name': "Parent", 'is_company': True})
+        self.partner_a.is_company = False
+        self.assertNotEqual(fresh.partner_id.commercial_partner_id, self.partner_a)
+        self._assert_reason(fresh, '2024-03-11', 'waiting', self.level_1, '2024-03-12')
+        self._assert_reason(fresh, '2024-03-12', 'due', self.level_1)
+
     # === rule 7: amount ===
 
     def test_minimum_amount_at_its_borders(self):
