@@ -290,7 +290,7 @@ class AccountDunningNotice(models.Model):
         dunned = self.line_ids.filtered(lambda line: not line.is_coming_due)
         moving = dunned.filtered('advances')
         if not dunned or not (moving or self.level_forced):
-            return self.env._("Nothing left to remind of: paid, credited or paused meanwhile")
+            return self.env._("Nothing left to remind of today: paid, credited, paused or not yet due")
         level = self.level_id if self.level_forced else moving._get_highest_level()
         minimum = max(self.procedure_id.min_amount, level.min_amount)
         amount_due = sum(dunned.mapped('amount_due_company'))

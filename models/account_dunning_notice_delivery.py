@@ -345,10 +345,12 @@ class AccountDunningNotice(models.Model):
         self.ensure_one()
         notice = self[0]  # without the others: each commit empties the cache
         try:
+            if not notice._is_still_prepared():
+                return
             if notice.mail_id:
                 notice.handover_date = fields.Datetime.now()
                 commit()
-            if not notice._is_unchanged(date):
+            if not notice._is_still_prepared() or not notice._is_unchanged(date):
                 notice.handover_date = False
                 return
             notice._mark_sent(date)
@@ -369,6 +371,16 @@ class AccountDunningNotice(models.Model):
             if not isinstance(error, UserError | DeliveryError):
                 _logger.warning("Dunning notice %s can't be sent", notice.id, exc_info=True)
             notice._fail(notice._describe(error))
+
+    def _is_still_prepared(self):
+        """Dropped by somebody, or its mail or letter deleted, since it was rendered: then it does not go out as it is;
+        what is still queued is rendered anew next time."""
+        self.ensure_one()
+        return (
+            self.state == 'queued'
+            and bool(self.mail_id or not self.email_to)
+            and bool(self.attachment_id or not (self.email_to or self.is_letter_to_print))
+        )
 
     def _is_unchanged(self, date):
         """The last look, in the transaction that sends: has anything come in since the letter was rendered?"""
@@ -427,12 +439,13 @@ class AccountDunningNotice(models.Model):
                     smtp.quit()
 
     def _send_sms(self):
-        """Into Odoo's own SMS queue."""
+        """Into Odoo's own SMS queue: sent right here it could not be taken back when the mail fails."""
         number = self._get_sms_number()
         if number:
             contact = self.contact_id or self.partner_id
             body = self.level_id.sms_template_id._render_field('body', self.ids, compute_lang=True)[self.id]
-            self._message_sms(body, sms_pid_to_number={contact.id: number}, partner_ids=contact.ids)
+            self._message_sms(
+                body, sms_pid_to_number={contact.id: number}, partner_ids=contact.ids, put_in_queue=True)
 
     def _plan_activity(self):
         level = self.level_id

@@ -60,7 +60,7 @@ class AccountDunningNotice(models.Model):
     def _get_letter_date(self):
         """The day that the letter bears: it was sent, or would be if it went out now."""
         self.ensure_one()
-        return self.sent_date or max(self.date, self.company_id._get_dunning_today())
+        return self.sent_date or self.company_id._get_dunning_today()
 
     def _get_letter_print_name(self):
         """What the printed PDF is called (str), without extension."""

@@ -79,18 +79,22 @@ class AccountDunningNoticeLine(models.Model):
         field = self._fields[fname]
         if field.type == 'monetary':
             return bool(self[field.get_currency_field(self)].compare_amounts(self[fname], value))
+        if field.type == 'many2one':
+            return self[fname].id != value
         return self[fname] != value
 
     def _prepare_refreshed_values(self, row):
         """:param dict row: the engine's verdict on the line today"""
         self.ensure_one()
-        # Somebody else may have moved the line since it was proposed
-        advances = self.advances and (row['current_level_id'] or False) == self.previous_level_id.id
+        advances = self.advances and self._may_still_advance(row)
         is_coming_due = row['days'] <= 0 and not advances
         return {
+            # what does not move bears no charges of a level that it does not reach
+            'level_id': self.level_id.id if advances else row['current_level_id'] or False,
             'advances': advances,
             'live': advances,
             'is_coming_due': is_coming_due,
+            'date_maturity': row['date_maturity'],
             'days_overdue': row['days'],
             'amount_residual': float(row['residual']),
             'amount_set_off': float(row['set_off']),
@@ -98,6 +102,19 @@ class AccountDunningNoticeLine(models.Model):
             'amount_due': 0.0 if is_coming_due else float(row['amount_net']),
             'amount_due_company': 0.0 if is_coming_due else float(row['amount_net_company']),
         }
+
+    def _may_still_advance(self, row):
+        """Whether the line may still move up today: it is where it was when it was proposed, and its time has come.
+
+        :param dict row: the engine's verdict on the line today
+        :rtype: bool
+        """
+        self.ensure_one()
+        # Somebody else may have moved it; the due date may have been put off; the proposal may be one for a later day.
+        if (row['current_level_id'] or False) != self.previous_level_id.id or not row['is_reached']:
+            return False
+        # A courtesy before the due date that comes too late is none, unless somebody has chosen it.
+        return self.level_id.delay_days >= 0 or row['days'] < 0 or self.notice_id.level_forced
 
     #=== ACTION METHODS ===#
 

@@ -397,7 +397,7 @@ class AccountDunningRun(models.Model):
                 """,
                 drafts=drafts,
                 proposed=proposed,
-                reason=self.env._("Nothing left to remind of: paid, credited or paused meanwhile"),
+                reason=self.env._("Nothing left to remind of today: paid, credited, paused or not yet due"),
             ))
         Notice.invalidate_model()
         Line.invalidate_model()

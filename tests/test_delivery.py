@@ -139,6 +139,106 @@ class TestDelivery(DunningMailCommon):
         self.assertRecordValues(notice, [{'state': 'sent', 'level_id': self.level_1.id}])
         self.assertEqual(new.dunning_level_id, self.level_1)
 
+    @freeze_time('2024-03-10 08:00:00')
+    def test_due_date_put_off_after_the_proposal(self):
+        line, notice = self._queue_notice()
+        line.date_maturity = '2024-03-31'
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertFalse(self.sink.mails)
+        self.assertFalse(line.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_due_date_moved_within_what_is_overdue_is_stated(self):
+        line, notice = self._queue_notice()
+        line.date_maturity = '2024-03-01'
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertRecordValues(notice.line_ids, [{
+            'date_maturity': fields.Date.to_date('2024-03-01'), 'days_overdue': 9}])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_proposals_of_a_later_day_do_not_go_out_before_it(self):
+        line = self._create_due_invoice('2024-03-20')
+        notice = self._prepare('2024-03-23').notice_ids
+        notice.action_send()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertFalse(self.sink.mails)
+        self.assertFalse(line.dunning_level_id)
+
+    def test_courtesy_that_fails_until_the_due_date_is_passed_over(self):
+        self.procedure.level_ids.sorted('sequence')[:1].delay_days = -3
+        with freeze_time('2024-03-10 08:00:00'):
+            line = self._create_due_invoice('2024-03-12')
+            notice = self._prepare('2024-03-10').notice_ids
+            self.assertEqual(notice.level_id, self.level_1)
+            notice.action_send()
+        with freeze_time('2024-03-13 08:00:00'):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertFalse(self.sink.mails)
+        self.assertFalse(line.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_line_that_moves_no_more_bears_no_level_of_the_notice(self):
+        old = self._create_due_invoice('2024-02-01')
+        new = self._create_due_invoice('2024-03-01')
+        notice = self._prepare('2024-03-10').notice_ids
+        notice.action_send()
+        new.date_maturity = '2024-03-08'  # late, but not for three days
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        by_line = {line.move_line_id: line for line in notice.line_ids}
+        self.assertEqual((by_line[old].level_id, by_line[old].advances), (self.level_1, True))
+        self.assertEqual((by_line[new].level_id.id, by_line[new].advances), (False, False))
+        self.assertFalse(new.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_dropped_while_its_batch_goes_out(self):
+        line, notice = self._queue_notice()
+        self.procedure.sudo().level_ids.create_activity = True
+        other = self._create_due_invoice('2024-02-01', partner=self.partner_b)
+        self._prepare('2024-03-10').notice_ids.filtered(lambda it: it.partner_id == self.partner_b).action_send()
+        send_prepared = type(notice)._send_prepared
+
+        def drop_meanwhile(notices, *args):
+            dropped = notice.with_env(notices.env)
+            if dropped.state == 'queued':
+                dropped.action_cancel()
+            send_prepared(notices, *args)
+
+        with patch.object(type(notice), '_send_prepared', drop_meanwhile):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(self._get_recipients(), ['b@example.com'])
+        self.assertEqual((line.dunning_level_id.id, other.dunning_level_id), (False, self.level_1))
+        self.assertRecordValues(notice, [{'state': 'cancelled', 'handover_date': False}])
+        self.assertEqual(notice.line_ids.mapped('live'), [False])
+        self.assertFalse(notice.activity_ids)
+        self.assertEqual(
+            self._explain(line, '2024-03-11')[line][:2], ('due', self.level_1), "tomorrow it may be proposed again")
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_mail_or_letter_deleted_before_it_goes_out(self):
+        for fname in ('mail_id', 'attachment_id'):
+            with self.subTest(deleted=fname):
+                self.sink.mails.clear()
+                partner = self.env['res.partner'].create({'name': fname, 'email': f'{fname}@example.com'})
+                line, notice = self._queue_notice(partner=partner)
+                render = type(notice)._render_mails
+
+                def delete_meanwhile(notices, fname=fname, render=render):
+                    render(notices)
+                    notices.sudo()[fname].unlink()
+
+                with patch.object(type(notice), '_render_mails', delete_meanwhile):
+                    self._run_cron('ir_cron_dunning_send')
+                self.assertEqual(notice.state, 'queued')
+                self.assertFalse(line.dunning_level_id)
+                self._run_cron('ir_cron_dunning_send')
+                self.assertEqual(notice.state, 'sent')
+                self.assertEqual(self._get_recipients(), [f'{fname}@example.com'])
+
     # === failures ===
 
     @freeze_time('2024-03-10 08:00:00')
@@ -300,6 +400,25 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(notice.state, 'sent')
         sms = self.env['sms.sms'].sudo().search([('mail_message_id', 'in', notice.message_ids.ids)])
         self.assertRecordValues(sms, [{'number': '+32475123456', 'body': "Please pay 100.0"}])
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_sms_is_queued_only_when_the_mail_was_taken(self):
+        template = self.env.ref('account_dunning.sms_template_dunning_reminder')
+        self.partner_a.phone = '+32475123456'
+        self.level_1.write({'send_sms': True, 'sms_template_id': template.id})
+        self.sink.refused.add('a@example.com')
+        _line, notice = self._queue_notice()
+        with patch.object(self.registry['sms.sms'], '_send') as send:
+            self._run_cron('ir_cron_dunning_send')
+            self.assertEqual(notice.state, 'failed')
+            self.sink.refused.clear()
+            with freeze_time('2024-03-10 09:00:01'):
+                self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertFalse(send.call_count, "it can't be taken back: Odoo's SMS queue sends it later")
+        sms = self.env['sms.sms'].sudo().search([('number', '=', '+32475123456')])
+        self.assertEqual(sms.mapped('state'), ['outgoing'])
 
     @freeze_time('2024-03-10 08:00:00')
     def test_invoices_attached(self):
