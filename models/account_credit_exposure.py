@@ -1,14 +1,19 @@
 from typing import NamedTuple
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_list, formatLang
+from odoo.tools import SQL, format_list, formatLang, ormcache
+
+from .sale_order_line import IS_PARTLY_DONE
 
 # The columns that the exposure is computed from: they are written to the database before it is read.
 EXPOSURE_SOURCES = {
     'account.account': ['account_type'],
-    'account.move': ['state', 'move_type', 'payment_state', 'currency_id', 'invoice_currency_rate'],
+    'account.move': [
+        'amount_total_signed', 'company_id', 'currency_id', 'invoice_currency_rate', 'move_type', 'partner_id',
+        'payment_state', 'state',
+    ],
     'account.move.line': [
-        'account_id', 'amount_residual', 'balance', 'company_id', 'date', 'date_maturity', 'dunning_level_id',
+        'account_id', 'amount_residual', 'company_id', 'date', 'date_maturity', 'dunning_level_id',
         'move_id', 'parent_state', 'partner_id', 'price_total', 'reconciled',
     ],
     'account.payment': ['move_id', 'state'],
@@ -19,7 +24,8 @@ EXPOSURE_SOURCES = {
     'res.company': ['parent_path'],
     'res.partner': ['commercial_partner_id'],
     'sale.order': [
-        'company_id', 'currency_id', 'currency_rate', 'invoice_status', 'partner_id', 'partner_invoice_id', 'state',
+        'amount_total', 'company_id', 'currency_id', 'currency_rate', 'invoice_status', 'partner_id',
+        'partner_invoice_id', 'state',
     ],
     'sale.order.line': [
         'discount', 'display_type', 'is_downpayment', 'order_id', 'price_total', 'price_unit', 'product_id',
@@ -206,7 +212,7 @@ class AccountCreditExposure(models.Model):
 
     @api.model
     def _get_amounts(self, customers, date, lock=False):
-        """What customers owe and are about to owe, in one query however many they are.
+        """What customers owe and are about to owe, in one query for each root company however many they are.
 
         :param dict customers: the customers (`res.partner`, commercial entities) of each root company
         :param date date: "today": what is overdue on that day
@@ -214,23 +220,20 @@ class AccountCreditExposure(models.Model):
         :return: the amounts, in company currency, by id of customer and id of root company
         :rtype: dict[tuple[int, int], CreditAmounts]
         """
-        targets = [
-            (partner.id, company.id, company.currency_id.decimal_places, self._get_old_debt_date(company, date))
-            for company, partners in customers.items()
-            for partner in partners
-        ]
-        amounts = {(partner_id, company_id): CreditAmounts() for partner_id, company_id, _digits, _date in targets}
-        if not targets:
+        amounts = {
+            (partner.id, company.id): CreditAmounts() for company, partners in customers.items() for partner in partners
+        }
+        if not amounts:
             return amounts
         for model, fnames in EXPOSURE_SOURCES.items():
             self.env[model].flush_model(fnames)
-        for row in self.env.execute_query(self._get_amounts_query(targets, date, lock)):
-            partner_id, company_id, receivable, overdue, old_debt, level_id, draft, orders, paid_online = row
-            company = self.env['res.company'].browse(company_id)
-            amounts[partner_id, company_id] = CreditAmounts(
-                *map(company.currency_id.round, (receivable, overdue, old_debt, draft, orders, paid_online)),
-                level_id or False,
-            )
+        for company in sorted(customers, key=lambda company: company.id):  # one order of locking for everybody
+            if customers[company]:
+                for partner_id, level_id, *figures in self.env.execute_query(
+                    self._get_amounts_query(company, customers[company], date, lock)
+                ):
+                    amounts[partner_id, company.id] = CreditAmounts(
+                        *map(company.currency_id.round, figures), level_id or False)
         return amounts
 
     @api.model
@@ -301,111 +304,102 @@ class AccountCreditExposure(models.Model):
         return fields.Date.subtract(date, days=days) if days > 0 else None
 
     @api.model
-    def _get_lock_query(self):
-        """Write the row of each target; REPEATABLE READ refuses it when another transaction wrote it meanwhile."""
+    def _get_lock_query(self, company):
+        """Write the row of each customer; REPEATABLE READ refuses it when another transaction wrote it meanwhile."""
         return SQL("""
             INSERT INTO account_credit_exposure AS exposure
                         (partner_id, company_id, check_count, date_checked, create_uid, create_date)
-                 SELECT partner_id, company_id, 1, NOW() AT TIME ZONE 'UTC', %(uid)s, NOW() AT TIME ZONE 'UTC'
+                 SELECT partner_id, %(company_id)s, 1, NOW() AT TIME ZONE 'UTC', %(uid)s, NOW() AT TIME ZONE 'UTC'
                    FROM target
-                  ORDER BY partner_id, company_id  -- always in one order: no deadlock between two batches
+                  ORDER BY partner_id  -- always in one order: no deadlock between two batches
             ON CONFLICT (partner_id, company_id)
           DO UPDATE SET check_count = exposure.check_count + 1, date_checked = NOW() AT TIME ZONE 'UTC'
               RETURNING id
             """,
+            company_id=company.id,
             uid=self.env.uid,
         )
 
     @api.model
-    def _get_amounts_query(self, targets, date, lock):
+    @ormcache('company.id')
+    def _get_branch_ids(self, company):
+        """The ids of a root company and all its branches; a company's parent never changes."""
+        return tuple(company.sudo().with_context(active_test=False).search([('id', 'child_of', company.id)]).ids)
+
+    @api.model
+    def _get_amounts_query(self, company, customers, date, lock):
         """The query behind `_get_amounts()`.
 
         Nothing counts twice on its way order -> draft invoice -> posted invoice -> paid:
 
-        - an order counts for what has no invoice yet, drafts included, at the order's own rate;
+        - an order counts for what has no invoice yet, drafts included, at the order's own rate: its total, or line by
+          line once something of it is invoiced;
         - a down payment invoice lowers its order by what it invoices, until the final invoice takes it back;
         - a draft credit note of an order counts, because the order rises by as much; any other one does not: it frees
           nothing before it is posted;
         - an online payment counts until it is in the ledger or matched by the bank.
         """
-        # What is paid online and has reached neither the ledger nor the bank. A transaction whose captures are
-        # transactions of their own counts through these.
-        pending_payment = SQL("""
-                tx.state IN ('authorized', 'done')
-            AND tx.operation != 'validation'
-            AND (payment.id IS NULL OR payment.move_id IS NULL AND payment.state IN ('draft', 'in_process'))
-            AND NOT EXISTS (SELECT FROM payment_transaction child
-                             WHERE child.source_transaction_id = tx.id
-                               AND child.operation != 'refund'
-                               AND child.state IN ('authorized', 'done'))
-        """)
         return SQL("""
             WITH target AS (
-                SELECT *
-                  FROM unnest(%(partner_ids)s::int[], %(company_ids)s::int[], %(digits)s::int[], %(old_dates)s::date[])
-                    AS target (partner_id, company_id, digits, old_date)
+                SELECT unnest(%(partner_ids)s::int[]) AS partner_id
             ), locked AS (
                 %(lock)s
             ), contact AS (
                 -- the customer and its contacts
-                SELECT target.*, partner.id AS contact_id
+                SELECT target.partner_id, partner.id AS contact_id
                   FROM target
                   JOIN res_partner partner ON partner.commercial_partner_id = target.partner_id
-            ), branch AS (
-                SELECT id AS branch_id, SPLIT_PART(parent_path, '/', 1)::int AS company_id
-                  FROM res_company
-            ), open_line AS MATERIALIZED (
-                SELECT contact.partner_id, contact.company_id, contact.old_date,
-                       line.move_id, line.parent_state, line.amount_residual, line.balance, line.dunning_level_id,
-                       COALESCE(line.date_maturity, line.date) AS date_due
-                  FROM contact
-                  JOIN account_move_line line ON line.partner_id = contact.contact_id
-                  JOIN branch ON branch.branch_id = line.company_id AND branch.company_id = contact.company_id
-                 WHERE line.reconciled IS NOT TRUE
-                   AND line.parent_state IN ('draft', 'posted')
-                   AND line.account_id IN (SELECT id FROM account_account WHERE account_type = 'asset_receivable')
             ), ledger AS (
-                SELECT line.partner_id, line.company_id,
+                SELECT contact.partner_id,
                        SUM(line.amount_residual) AS receivable,
                        SUM(line.amount_residual) FILTER (
-                           WHERE line.amount_residual > 0 AND line.date_due < %(date)s) AS overdue,
+                           WHERE line.amount_residual > 0
+                             AND COALESCE(line.date_maturity, line.date) < %(date)s) AS overdue,
                        SUM(line.amount_residual) FILTER (
-                           WHERE line.amount_residual < 0 OR line.date_due < line.old_date) AS old_debt,
-                       MIN(level.id) FILTER (WHERE line.amount_residual > 0) AS level_id
-                  FROM open_line line
-             LEFT JOIN account_dunning_level level ON level.id = line.dunning_level_id AND level.credit_hold
-                 WHERE line.parent_state = 'posted'
-              GROUP BY line.partner_id, line.company_id
+                           WHERE line.amount_residual < 0
+                              OR COALESCE(line.date_maturity, line.date) < %(old_date)s::date) AS old_debt,
+                       MIN(line.dunning_level_id) FILTER (
+                           WHERE line.amount_residual > 0
+                             AND line.dunning_level_id IN (SELECT id FROM account_dunning_level WHERE credit_hold)
+                       ) AS level_id
+                  FROM contact
+                  JOIN account_move_line line ON line.partner_id = contact.contact_id
+                 WHERE line.company_id IN %(branch_ids)s
+                   AND line.reconciled IS NOT TRUE
+                   AND line.parent_state = 'posted'
+                   AND line.account_id IN (SELECT id FROM account_account WHERE account_type = 'asset_receivable')
+              GROUP BY contact.partner_id
             ), draft AS (
-                SELECT line.partner_id, line.company_id, SUM(line.balance) AS draft
-                  FROM open_line line
-                  JOIN account_move move ON move.id = line.move_id
-                 WHERE line.parent_state = 'draft'
+                SELECT contact.partner_id, SUM(move.amount_total_signed) AS draft
+                  FROM contact
+                  JOIN account_move move ON move.partner_id = contact.contact_id
+                 WHERE move.company_id IN %(branch_ids)s
+                   AND move.state = 'draft'
                    AND (move.move_type IN ('out_invoice', 'out_receipt')
                         OR move.move_type = 'out_refund'
                         AND EXISTS (SELECT FROM account_move_line refund_line
                                       JOIN sale_order_line_invoice_rel rel ON rel.invoice_line_id = refund_line.id
                                      WHERE refund_line.move_id = move.id))
-              GROUP BY line.partner_id, line.company_id
+              GROUP BY contact.partner_id
             ), sale AS MATERIALIZED (
-                SELECT contact.partner_id, contact.company_id, contact.digits,
-                       sale.id, sale.currency_id, sale.invoice_status,
-                       COALESCE(NULLIF(sale.currency_rate, 0), 1) AS rate
+                -- `is_whole`: of its lines nothing is invoiced or over-delivered; what it is worth is its own total
+                SELECT contact.partner_id,
+                       sale.id, sale.amount_total AS amount,
+                       COALESCE(NULLIF(sale.currency_rate, 0), 1) AS rate,
+                       NOT EXISTS (SELECT FROM sale_order_line
+                                    WHERE order_id = sale.id AND (%(is_partly_done)s)) AS is_whole
                   FROM contact
                   JOIN sale_order sale ON sale.partner_invoice_id = contact.contact_id
-                  JOIN branch ON branch.branch_id = sale.company_id AND branch.company_id = contact.company_id
-                 WHERE sale.state = 'sale'
+                 WHERE sale.company_id IN %(branch_ids)s
+                   AND sale.state = 'sale'
+                   AND sale.invoice_status NOT IN ('invoiced', 'upselling')
             ), sale_line AS MATERIALIZED (
-                SELECT sale.partner_id, sale.company_id, sale.digits, sale.rate, sale.currency_id,
-                       line.id, line.order_id,
+                -- of the other orders, in the order's currency
+                SELECT sale.partner_id, sale.rate,
+                       line.id, line.order_id, line.currency_id,
                        line.is_downpayment AND line.product_uom_qty = 0 AS is_downpayment,
-                       CASE
-                           WHEN line.is_downpayment AND line.product_uom_qty = 0 THEN 0
-                           -- The usual line, nothing of it invoiced: its total, without the cost of a division.
-                           WHEN COALESCE(line.qty_invoiced, 0) = 0
-                                AND line.product_uom_qty > 0
-                                AND COALESCE(line.qty_delivered, 0) <= line.product_uom_qty THEN line.price_total
-                           ELSE CASE
+                       CASE WHEN line.is_downpayment AND line.product_uom_qty = 0 THEN 0
+                            ELSE CASE
                                -- ordered, or more than that was delivered
                                WHEN line.product_uom_qty >= 0 THEN GREATEST(
                                    CASE WHEN line.qty_delivered > line.product_uom_qty AND (
@@ -424,13 +418,8 @@ class AccountCreditExposure(models.Model):
                        END AS amount
                   FROM sale
                   JOIN sale_order_line line ON line.order_id = sale.id
-                 WHERE line.display_type IS NULL
-                   AND sale.invoice_status NOT IN ('invoiced', 'upselling')
-            ), sale_open AS (
-                -- Orders in company currency together, each other order at its own rate.
-                SELECT partner_id, company_id, digits, rate, SUM(amount) AS amount
-                  FROM sale_line
-              GROUP BY partner_id, company_id, digits, rate, CASE WHEN rate = 1 THEN 0 ELSE order_id END
+                 WHERE NOT sale.is_whole
+                   AND line.display_type IS NULL
             ), downpayment AS (
                 -- in the order's currency; given back by the final invoice
                 SELECT line.order_id,
@@ -446,64 +435,88 @@ class AccountCreditExposure(models.Model):
               GROUP BY line.order_id
             ), downpaid AS (
                 -- by how much down payments lower their orders: not below zero
-                SELECT line.partner_id, line.company_id,
-                       ROUND(LEAST(downpayment.amount, SUM(line.amount)) / line.rate, line.digits) AS amount
+                SELECT line.partner_id,
+                       ROUND(LEAST(downpayment.amount, SUM(line.amount)) / line.rate, %(digits)s) AS amount
                   FROM downpayment
                   JOIN sale_line line ON line.order_id = downpayment.order_id
-              GROUP BY line.order_id, line.partner_id, line.company_id, line.rate, line.digits, downpayment.amount
+              GROUP BY line.order_id, line.partner_id, line.rate, downpayment.amount
             ), orders AS (
-                SELECT partner_id, company_id, SUM(amount) AS orders
+                -- each order at its own rate
+                SELECT partner_id, SUM(amount) AS orders
                   FROM (
-                    SELECT partner_id, company_id,
-                           CASE WHEN rate = 1 THEN amount ELSE ROUND(amount / rate, digits) END AS amount
-                      FROM sale_open
+                    SELECT partner_id,
+                           CASE WHEN rate = 1 THEN amount ELSE ROUND(amount / rate, %(digits)s) END AS amount
+                      FROM sale
+                     WHERE is_whole
                      UNION ALL
-                    SELECT partner_id, company_id, -amount FROM downpaid
+                    SELECT partner_id, ROUND(SUM(amount) / rate, %(digits)s)
+                      FROM sale_line
+                  GROUP BY partner_id, rate, order_id
+                     UNION ALL
+                    SELECT partner_id, -amount FROM downpaid
                   ) AS part
-              GROUP BY partner_id, company_id
-            ), transaction AS (
-                SELECT sale.partner_id, sale.company_id, tx.id, tx.amount / sale.rate AS amount
-                  FROM sale
+              GROUP BY partner_id
+            ), linked AS MATERIALIZED (
+                -- online transactions of confirmed orders and open invoices, and the rate of the document
+                SELECT contact.partner_id, rel.transaction_id,
+                       COALESCE(NULLIF(sale.currency_rate, 0), 1) AS rate
+                  FROM contact
+                  JOIN sale_order sale ON sale.partner_invoice_id = contact.contact_id
                   JOIN sale_order_transaction_rel rel ON rel.sale_order_id = sale.id
-                  JOIN payment_transaction tx ON tx.id = rel.transaction_id
-             LEFT JOIN account_payment payment ON payment.id = tx.payment_id
-                 WHERE %(pending_payment)s
-                 UNION ALL
-                SELECT line.partner_id, line.company_id, tx.id,
-                       tx.amount / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1)
-                  FROM open_line line
-                  JOIN account_move move ON move.id = line.move_id
+                 WHERE sale.company_id IN %(branch_ids)s
+                   AND sale.state = 'sale'
+                 UNION
+                SELECT contact.partner_id, rel.transaction_id,
+                       COALESCE(NULLIF(move.invoice_currency_rate, 0), 1)
+                  FROM contact
+                  JOIN account_move_line line ON line.partner_id = contact.contact_id
                   JOIN account_invoice_transaction_rel rel ON rel.invoice_id = line.move_id
-                  JOIN payment_transaction tx ON tx.id = rel.transaction_id
-             LEFT JOIN account_payment payment ON payment.id = tx.payment_id
-                 WHERE %(pending_payment)s
+                  JOIN account_move move ON move.id = line.move_id
+                 WHERE line.company_id IN %(branch_ids)s
+                   AND line.reconciled IS NOT TRUE
+                   AND line.parent_state IN ('draft', 'posted')
+                   AND line.account_id IN (SELECT id FROM account_account WHERE account_type = 'asset_receivable')
             ), paid AS (
-                -- one transaction may be linked to its order, its invoice, and several of each
-                SELECT once.partner_id, once.company_id, SUM(ROUND(once.amount, target.digits)) AS paid_online
-                  FROM (SELECT DISTINCT ON (partner_id, company_id, id) * FROM transaction
-                         ORDER BY partner_id, company_id, id, amount DESC) AS once
-                  JOIN target USING (partner_id, company_id)
-              GROUP BY once.partner_id, once.company_id
+                -- Paid online, in neither the ledger nor the bank yet. A transaction whose captures are transactions of
+                -- their own counts through these; one that is linked to its order and its invoice counts once.
+                SELECT partner_id, SUM(amount) AS paid_online
+                  FROM (
+                    SELECT linked.partner_id,
+                           MAX(ROUND(tx.amount / linked.rate, %(digits)s)) AS amount
+                      FROM linked
+                      JOIN payment_transaction tx ON tx.id = linked.transaction_id
+                 LEFT JOIN account_payment payment ON payment.id = tx.payment_id
+                     WHERE tx.state IN ('authorized', 'done')
+                       AND tx.operation != 'validation'
+                       AND (payment.id IS NULL
+                            OR payment.move_id IS NULL AND payment.state IN ('draft', 'in_process'))
+                       AND NOT EXISTS (SELECT FROM payment_transaction child
+                                        WHERE child.source_transaction_id = tx.id
+                                          AND child.operation != 'refund'
+                                          AND child.state IN ('authorized', 'done'))
+                  GROUP BY linked.partner_id, tx.id
+                  ) AS pending
+              GROUP BY partner_id
             )
-            SELECT target.partner_id, target.company_id,
+            SELECT target.partner_id,
+                   ledger.level_id,
                    COALESCE(ledger.receivable, 0),
                    COALESCE(ledger.overdue, 0),
-                   CASE WHEN target.old_date IS NULL THEN 0 ELSE GREATEST(ledger.old_debt, 0) END,
-                   ledger.level_id,
+                   CASE WHEN %(old_date)s::date IS NULL THEN 0 ELSE GREATEST(ledger.old_debt, 0) END,
                    COALESCE(draft.draft, 0),
                    COALESCE(orders.orders, 0),
                    COALESCE(paid.paid_online, 0)
               FROM target
-         LEFT JOIN ledger USING (partner_id, company_id)
-         LEFT JOIN draft USING (partner_id, company_id)
-         LEFT JOIN orders USING (partner_id, company_id)
-         LEFT JOIN paid USING (partner_id, company_id)
+         LEFT JOIN ledger USING (partner_id)
+         LEFT JOIN draft USING (partner_id)
+         LEFT JOIN orders USING (partner_id)
+         LEFT JOIN paid USING (partner_id)
             """,
-            partner_ids=[target[0] for target in targets],
-            company_ids=[target[1] for target in targets],
-            digits=[target[2] for target in targets],
-            old_dates=[target[3] for target in targets],
+            partner_ids=customers.ids,
+            branch_ids=self._get_branch_ids(company),
+            digits=company.currency_id.decimal_places,
+            old_date=self._get_old_debt_date(company, date),
             date=date,
-            lock=self._get_lock_query() if lock else SQL("SELECT"),
-            pending_payment=pending_payment,
+            lock=self._get_lock_query(company) if lock else SQL("SELECT"),
+            is_partly_done=SQL(IS_PARTLY_DONE),
         )

@@ -4,6 +4,9 @@ from odoo import api, fields, models
 class AccountMove(models.Model):
     _inherit = 'account.move'
 
+    # The few that a customer has among all invoices, for the exposure.
+    _draft_partner_idx = models.Index("(partner_id) WHERE state = 'draft'")
+
     @api.depends_context('uid', 'lang')
     def _compute_partner_credit_warning(self):
         # OVERRIDE of 'account': the banner counts what the check of orders counts, in the company of the invoice
