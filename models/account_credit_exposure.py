@@ -91,7 +91,10 @@ class AccountCreditExposure(models.Model):
     amount_total = fields.Monetary(
         string="Exposure", compute='_compute_amounts')
     credit_limit = fields.Monetary(
-        compute='_compute_amounts', help="The limit and the temporary extra, as of today; 0: no limit.")
+        string="Credit limit",
+        compute='_compute_amounts',
+        help="The limit and the temporary extra, as of today; 0: no limit.",
+    )
     amount_available = fields.Monetary(
         string="Still available", compute='_compute_amounts')
 

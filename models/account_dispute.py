@@ -79,6 +79,7 @@ class AccountDispute(models.Model):
     date_resolved = fields.Date(string="Resolved", readonly=True, copy=False)
     age_days = fields.Integer(string="Days open", compute='_compute_age_days')
     state = fields.Selection(
+        string="Status",
         selection=[('open', "Open"), ('accepted', "Accepted"), ('rejected', "Rejected")],
         required=True,
         default='open',

@@ -57,7 +57,7 @@ class AccountDunningBlock(models.Model):
             ('dispute', "Dispute"),
             ('promise', "Promise to pay"),
             ('plan', "Payment plan"),
-            ('manual', "Other"),
+            ('manual', "By hand"),
         ],
         required=True,
         default='manual',
@@ -72,9 +72,10 @@ class AccountDunningBlock(models.Model):
     amount = fields.Monetary(
         help="0: all of it is paused; else only so much of the lines, the rest is dunned.",
     )
-    date_from = fields.Date(required=True, default=fields.Date.context_today)
-    date_until = fields.Date(help="The last day of the pause; empty: until it is ended by hand.")
+    date_from = fields.Date(string="From", required=True, default=fields.Date.context_today)
+    date_until = fields.Date(string="Until", help="The last day of the pause; empty: until it is ended by hand.")
     state = fields.Selection(
+        string="Status",
         selection=[('active', "Active"), ('ended', "Ended")],
         required=True,
         default='active',
@@ -84,7 +85,7 @@ class AccountDunningBlock(models.Model):
         readonly=True,
         help="The customer did not do what was agreed: the next step for what it covered is due at once.",
     )
-    date_ended = fields.Date(readonly=True)
+    date_ended = fields.Date(string="Ended on", readonly=True)
     note = fields.Text()
     user_id = fields.Many2one(
         comodel_name='res.users',

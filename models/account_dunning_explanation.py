@@ -41,7 +41,7 @@ class AccountDunningExplanation(models.AbstractModel):
             'no_followup': self.env._("Excluded from follow-up"),
             'no_procedure': self.env._("No reminder: no dunning procedure"),
             'covered': self.env._("No reminder: covered by payments or credit notes that are not matched yet"),
-            'last_level': self.env._("No further reminder: the last level has been reached"),
+            'last_level': self.env._("No further reminder: last level reached"),
             'below_minimum': self.env._("No reminder: less than the minimum amount"),
         }
         if reason == 'blocked':

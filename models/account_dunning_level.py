@@ -42,6 +42,7 @@ class AccountDunningLevel(models.Model):
     send_email = fields.Boolean(string="Send an e-mail", default=True)
     mail_template_id = fields.Many2one(
         comodel_name='mail.template',
+        string="E-mail template",
         domain=[('model', '=', 'account.dunning.notice')],
         ondelete='restrict',
     )
@@ -49,6 +50,7 @@ class AccountDunningLevel(models.Model):
     send_sms = fields.Boolean(string="Send an SMS")
     sms_template_id = fields.Many2one(
         comodel_name='sms.template',
+        string="SMS template",
         domain=[('model', '=', 'account.dunning.notice')],
         ondelete='restrict',
     )

@@ -43,6 +43,7 @@ class AccountDunningNotice(models.Model):
     date = fields.Date(required=True, readonly=True, help="The day of the run.")
     deadline = fields.Date(readonly=True, help="The day until which the letter asks for payment.")
     state = fields.Selection(
+        string="Status",
         selection=[
             ('draft', "Proposal"),
             ('queued', "Queued"),
@@ -58,18 +59,24 @@ class AccountDunningNotice(models.Model):
     )
     line_ids = fields.One2many(comodel_name='account.dunning.notice.line', inverse_name='notice_id', readonly=True)
     amount_due = fields.Monetary(
+        string="Amount due",
         readonly=True,
         help="What the notice asks for: overdue, after set-off and pauses, in company currency.",
     )
 
     # What became of it
-    sent_date = fields.Date(readonly=True, copy=False)
+    sent_date = fields.Date(string="Sent on", readonly=True, copy=False)
     dropped_date = fields.Date(
-        readonly=True, copy=False, help="Dropped by hand on this day: not proposed again before the next day.")
-    cancel_reason = fields.Char(readonly=True, copy=False)
-    failure_reason = fields.Text(readonly=True, copy=False)
+        string="Dropped on",
+        readonly=True,
+        copy=False,
+        help="Dropped by hand on this day: not proposed again before the next day.",
+    )
+    cancel_reason = fields.Char(string="Why it was dropped", readonly=True, copy=False)
+    failure_reason = fields.Text(string="Why it failed", readonly=True, copy=False)
     attempts = fields.Integer(readonly=True, copy=False)
-    next_attempt = fields.Datetime(readonly=True, copy=False, help="When a failed notice is tried again by itself.")
+    next_attempt = fields.Datetime(
+        string="Next attempt", readonly=True, copy=False, help="When a failed notice is tried again by itself.")
 
     _one_live_per_customer = models.UniqueIndex(
         "(company_id, partner_id) WHERE state IN ('draft', 'queued', 'failed')",

@@ -30,7 +30,7 @@ class AccountDunningNotice(models.Model):
              "notice's date.",
     )
     level_charges = fields.Boolean(compute='_compute_level_charges')
-    charge_warning = fields.Text(compute='_compute_charge_warning')
+    charge_warning = fields.Text(string="Missing rates", compute='_compute_charge_warning')
 
     #=== COMPUTE METHODS ===#
 

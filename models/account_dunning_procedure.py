@@ -62,7 +62,7 @@ class AccountDunningProcedure(models.Model):
         inverse_name='procedure_id',
         copy=True,
     )
-    level_warning = fields.Char(compute='_compute_level_warning')
+    level_warning = fields.Char(string="Order of the levels", compute='_compute_level_warning')
 
     _min_wait_days_positive = models.Constraint(
         'CHECK(min_wait_days BETWEEN 0 AND 9999)',

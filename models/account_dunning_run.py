@@ -38,6 +38,7 @@ class AccountDunningRun(models.Model):
     currency_id = fields.Many2one(related='company_id.currency_id')
     date = fields.Date(required=True, default=fields.Date.context_today)
     state = fields.Selection(
+        string="Status",
         selection=[
             ('draft', "New"),
             ('running', "In progress"),
@@ -60,10 +61,10 @@ class AccountDunningRun(models.Model):
     last_customer = fields.Integer(
         readonly=True, copy=False, help="A run that is interrupted goes on after the customer with this id.")
     progress = fields.Float(compute='_compute_progress', help="In percent.")
-    failure_reason = fields.Text(readonly=True, copy=False)
+    failure_reason = fields.Text(string="Left out", readonly=True, copy=False)
     # What the screen shows
     notice_count = fields.Integer(string="Notices", compute='_compute_figures')
-    amount_due = fields.Monetary(compute='_compute_figures')
+    amount_due = fields.Monetary(string="Amount due", compute='_compute_figures')
     statistics = fields.Html(compute='_compute_statistics', sanitize=False)
 
     #=== COMPUTE METHODS ===#

@@ -44,8 +44,9 @@ class AccountLateCharge(models.Model):
         selection=[('interest', "Interest"), ('compensation', "Compensation")], required=True, readonly=True)
     date_from = fields.Date(string="From", readonly=True)
     date_to = fields.Date(string="To", readonly=True)
-    days = fields.Integer(readonly=True)
-    base = fields.Monetary(string="Open balance", readonly=True, help="What was open on each day of the period.")
+    days = fields.Integer(readonly=True, aggregator=False)
+    base = fields.Monetary(
+        string="Open balance", readonly=True, aggregator=False, help="What was open on each day of the period.")
     rate = fields.Float(string="Rate (%)", digits=(9, 4), readonly=True, aggregator=False)
     year_days = fields.Integer(string="Days of the year", readonly=True, aggregator=False)
     amount_exact = fields.Float(
@@ -56,10 +57,11 @@ class AccountLateCharge(models.Model):
              "the one before.",
     )
     currency_id = fields.Many2one(comodel_name='res.currency', required=True, readonly=True)
-    legal_basis = fields.Char(readonly=True)
+    legal_basis = fields.Char(string="Legal basis", readonly=True)
     source = fields.Char(string="Source of the rate", readonly=True)
     date = fields.Date(readonly=True, help="The date of the notice that first states the charge.")
     state = fields.Selection(
+        string="Status",
         selection=[
             ('proposed', "Proposed"),
             ('claimed', "Claimed"),
@@ -74,7 +76,7 @@ class AccountLateCharge(models.Model):
     charge_move_id = fields.Many2one(
         comodel_name='account.move', string="Charge invoice", readonly=True, index='btree_not_null',
         ondelete='set null', check_company=True)
-    waive_reason = fields.Char(readonly=True)
+    waive_reason = fields.Char(string="Reason of the waiver", readonly=True)
     waive_user_id = fields.Many2one(comodel_name='res.users', string="Waived by", readonly=True)
     waive_date = fields.Date(string="Waived on", readonly=True)
 

@@ -34,6 +34,7 @@ class AccountLateChargeRule(models.Model):
 
     # To whom it applies
     customer_type = fields.Selection(
+        string="Customer type",
         selection=[('company', "Companies"), ('person', "Consumers")],
         required=True,
         default='company',
@@ -47,6 +48,7 @@ class AccountLateChargeRule(models.Model):
     )
     country_group_id = fields.Many2one(
         comodel_name='res.country.group',
+        string="Country group",
         help="For the countries of the group that have no rule of their own.",
     )
     on_charges = fields.Boolean(
@@ -62,7 +64,8 @@ class AccountLateChargeRule(models.Model):
              "interest.",
     )
     margin = fields.Float(
-        string="Margin (points)", digits=(9, 4), help="Percentage points added to the reference rate.")
+        string="Margin (points)", digits=(9, 4), aggregator=False,
+        help="Percentage points added to the reference rate.")
     rate_validity = fields.Selection(
         selection=[
             ('half_year', "1 January and 1 July"),
@@ -93,6 +96,7 @@ class AccountLateChargeRule(models.Model):
     floor_factor = fields.Float(string="Factor", digits=(9, 4), default=1.0)
     cap_rate = fields.Float(string="Highest rate (%)", digits=(9, 4), help="0: none.")
     day_count = fields.Selection(
+        string="Day count",
         selection=[
             ('actual_365', "Actual days / 365"),
             ('actual_actual', "Actual days / 365, in leap years 366"),
@@ -112,7 +116,8 @@ class AccountLateChargeRule(models.Model):
         help="Nothing is charged before a first reminder has been sent free of charge and the customer has had the "
              "waiting days to pay.",
     )
-    waiting_days = fields.Integer(help="Calendar days that the customer has after the first reminder.")
+    waiting_days = fields.Integer(
+        string="Waiting days", help="Calendar days that the customer has after the first reminder.")
     waiting_post_working_days = fields.Integer(
         string="Count from working day (post)",
         default=1,
@@ -142,6 +147,7 @@ class AccountLateChargeRule(models.Model):
 
     # Words
     legal_basis = fields.Char(
+        string="Legal basis",
         required=True,
         translate=True,
         help="Printed in the letter and on the calculation sheet.",
@@ -151,8 +157,8 @@ class AccountLateChargeRule(models.Model):
 
     # The rule explains itself
     explanation = fields.Text(compute='_compute_explanation')
-    rate_warning = fields.Text(compute='_compute_rate_warning')
-    rate_missing = fields.Boolean(compute='_compute_rate_warning')
+    rate_warning = fields.Text(string="Missing rates", compute='_compute_rate_warning')
+    rate_missing = fields.Boolean(string="A rate is missing", compute='_compute_rate_warning')
 
     _waiting_positive = models.Constraint(
         'CHECK (waiting_days >= 0 AND waiting_post_working_days >= 0 AND waiting_electronic_days >= 0'

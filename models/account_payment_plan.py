@@ -67,13 +67,15 @@ class AccountPaymentPlan(models.Model):
         store=True,
         help="What was open on the lines when the plan was offered.",
     )
-    down_payment = fields.Monetary(help="Part of the covered amount; the plan is active once it is in.")
+    down_payment = fields.Monetary(
+        string="Down payment", help="Part of the covered amount; the plan is active once it is in.")
     installment_ids = fields.One2many(
         comodel_name='account.payment.plan.installment',
         inverse_name='plan_id',
         copy=False,
     )
     state = fields.Selection(
+        string="Status",
         selection=[
             ('draft', "Draft"),
             ('offered', "Offered"),
@@ -105,8 +107,8 @@ class AccountPaymentPlan(models.Model):
         groups='account.group_account_invoice,account.group_account_readonly',
     )
     signature = fields.Image(copy=False, readonly=True, attachment=True, max_width=1024, max_height=1024)
-    signed_by = fields.Char(copy=False, readonly=True)
-    signed_on = fields.Datetime(copy=False, readonly=True)
+    signed_by = fields.Char(string="Signed by", copy=False, readonly=True)
+    signed_on = fields.Datetime(string="Signed on", copy=False, readonly=True)
     previous_plan_id = fields.Many2one(
         comodel_name='account.payment.plan',
         string="Replaces",
@@ -126,13 +128,14 @@ class AccountPaymentPlan(models.Model):
     )
 
     # Where it stands
-    amount_paid = fields.Monetary(compute='_compute_progress')
-    amount_open = fields.Monetary(compute='_compute_progress')
+    amount_paid = fields.Monetary(string="Paid", compute='_compute_progress')
+    amount_open = fields.Monetary(string="Open", compute='_compute_progress')
     progress = fields.Float(compute='_compute_progress', help="Paid so far, in percent.")
     next_installment_id = fields.Many2one(
         comodel_name='account.payment.plan.installment', string="Next", compute='_compute_progress')
-    next_date = fields.Date(compute='_compute_progress')
-    next_amount = fields.Monetary(compute='_compute_progress', help="What is open of the next installment.")
+    next_date = fields.Date(string="Next due", compute='_compute_progress')
+    next_amount = fields.Monetary(
+        string="Next amount", compute='_compute_progress', help="What is open of the next installment.")
 
     _down_payment_positive = models.Constraint(
         'CHECK(down_payment >= 0)', "The down payment can't be negative.")

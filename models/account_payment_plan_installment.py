@@ -27,6 +27,7 @@ class AccountPaymentPlanInstallment(models.Model):
     amount_paid = fields.Monetary(string="Paid", readonly=True, copy=False)
     amount_open = fields.Monetary(string="Open", compute='_compute_amount_open')
     state = fields.Selection(
+        string="Status",
         selection=[('open', "Open"), ('paid', "Paid"), ('late', "Late")],
         required=True,
         default='open',

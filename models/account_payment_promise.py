@@ -61,6 +61,7 @@ class AccountPaymentPromise(models.Model):
         default='transfer',
     )
     state = fields.Selection(
+        string="Status",
         selection=[('open', "Open"), ('kept', "Kept"), ('broken', "Broken"), ('cancelled', "Cancelled")],
         required=True,
         default='open',

@@ -30,7 +30,7 @@ class AccountReferenceRate(models.Model):
         help="The first day for which the value counts. For statutory interest: 1 January or 1 July. The Bank of "
              "England's rate of 31 December is entered on 1 January.",
     )
-    value = fields.Float(string="Rate (%)", digits=(9, 4), required=True, help="Percent per year.")
+    value = fields.Float(string="Rate (%)", digits=(9, 4), required=True, aggregator=False, help="Percent per year.")
     source = fields.Char(
         required=True,
         help="Where the value was published: it is printed on the calculation sheet.",

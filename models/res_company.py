@@ -38,6 +38,7 @@ class ResCompany(models.Model):
     #=== CREDIT CONTROL ===#
 
     credit_policy = fields.Selection(
+        string="Credit policy",
         selection=[
             ('off', "No credit control"),
             ('warn', "Warn"),

@@ -32,6 +32,7 @@ class ResPartner(models.Model):
     # Everyone who sells may see them, see `_check_credit_control_rights()` for who may change them.
 
     credit_policy = fields.Selection(
+        string="Credit policy",
         selection=[
             ('off', "No credit control"),
             ('warn', "Warn"),
@@ -43,12 +44,14 @@ class ResPartner(models.Model):
         help="Empty: the company's policy.",
     )
     credit_hold = fields.Boolean(
+        string="Credit hold",
         company_dependent=True,
         copy=False,
         groups=CREDIT_READERS,
         help="New orders of the customer wait for a release by a credit manager.",
     )
     credit_hold_reason = fields.Char(
+        string="Reason of the hold",
         company_dependent=True,
         copy=False,
         groups=CREDIT_READERS,
@@ -68,6 +71,7 @@ class ResPartner(models.Model):
         help="The last day of the temporary extra; without an end date the extra does not count.",
     )
     credit_exposure = fields.Monetary(
+        string="Credit exposure",
         compute='_compute_credit_exposure',
         compute_sudo=True,
         groups=CREDIT_READERS,

@@ -44,6 +44,7 @@ class SaleOrder(models.Model):
 
     dunning_level_id = fields.Many2one(
         comodel_name='account.dunning.level',
+        string="Dunning level",
         compute='_compute_dunning_level_id',
         groups='base.group_user',
         help="The highest level that one of the customer's open bills has reached.",
@@ -65,12 +66,14 @@ class SaleOrder(models.Model):
         groups='base.group_user',
     )
     credit_exposure = fields.Monetary(
+        string="Credit exposure",
         compute='_compute_credit_exposure',
         currency_field='credit_currency_id',
         groups='base.group_user',
         help="What the customer owes and is about to owe, with this order, in company currency.",
     )
     credit_limit = fields.Monetary(
+        string="Credit limit",
         compute='_compute_credit_exposure',
         currency_field='credit_currency_id',
         groups='base.group_user',
@@ -83,6 +86,7 @@ class SaleOrder(models.Model):
         groups='base.group_user',
     )
     credit_needs_release = fields.Boolean(
+        string="Needs a release",
         compute='_compute_credit_exposure',
         groups='base.group_user',
     )

@@ -224,7 +224,7 @@ class TestFollowup(DunningCommon):
         self.company.sudo().dunning_procedure_id = self.procedure
         line = self._get_receivable_lines(self.partner_a.invoice_ids)
         line.sudo().dunning_level_id = self.level_3
-        self.assertEqual(self._next_step(), "No further reminder: the last level has been reached")
+        self.assertEqual(self._next_step(), "No further reminder: last level reached")
 
     def test_every_reason_has_words(self):
         explanation = self.env['account.dunning.explanation']

@@ -81,6 +81,7 @@ class AccountDunningCall(models.TransientModel):
         readonly=False,
     )
     dispute_reason = fields.Selection(
+        string="Reason",
         selection=lambda self: self.env['account.dispute']._fields['reason'].selection,
         default='other',
     )

@@ -43,7 +43,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
     amount_total = fields.Monetary(string="Open amount", compute='_compute_amount_total')
 
     # The schedule
-    down_payment = fields.Monetary()
+    down_payment = fields.Monetary(string="Down payment")
     date_down_payment = fields.Date(
         string="Down payment due", default=lambda self: self._default_date_down_payment())
     split = fields.Selection(
