@@ -8,6 +8,8 @@ class AccountDunningNoticeLine(models.Model):
     _description = "Dunning notice line"
     _order = 'notice_id, is_coming_due, date_maturity, id'
     _rec_name = 'move_name'
+    # Written by the hundred thousand in one night, together with its notice, which says by whom and when.
+    _log_access = False
 
     notice_id = fields.Many2one(
         comodel_name='account.dunning.notice', required=True, readonly=True, index=True, ondelete='cascade')

@@ -365,15 +365,13 @@ class AccountDunningRun(models.Model):
             INSERT INTO account_dunning_notice_line (
                         notice_id, move_line_id, move_id, move_name, invoice_date, level_id, previous_level_id,
                         advances, live, is_coming_due, date_maturity, days_overdue, currency_id, amount_total,
-                        amount_residual, amount_set_off, amount_blocked, amount_due, amount_due_company,
-                        create_uid, create_date, write_uid, write_date)
+                        amount_residual, amount_set_off, amount_blocked, amount_due, amount_due_company)
                  SELECT notice.id, verdict.id, verdict.move_id, move.name, COALESCE(move.invoice_date, move.date),
                         CASE WHEN is_due THEN verdict.level_id ELSE verdict.current_level_id END,
                         verdict.current_level_id, is_due, is_due, days <= 0 AND NOT is_due, verdict.date_maturity,
                         days, verdict.currency_id, verdict.total, verdict.residual, verdict.set_off, verdict.blocked,
                         CASE WHEN is_due OR days > 0 THEN amount_net ELSE 0 END,
-                        CASE WHEN is_due OR days > 0 THEN amount_net_company ELSE 0 END,
-                        %(user)s, NOW() AT TIME ZONE 'UTC', %(user)s, NOW() AT TIME ZONE 'UTC'
+                        CASE WHEN is_due OR days > 0 THEN amount_net_company ELSE 0 END
                    FROM verdict
                    JOIN notice ON notice.partner_id = verdict.partner_id
                    JOIN account_move move ON move.id = verdict.move_id

@@ -52,12 +52,12 @@ notice AS (
 INSERT INTO account_dunning_notice_line (
             notice_id, move_line_id, move_id, move_name, invoice_date, level_id, advances, live, is_coming_due,
             date_maturity, days_overdue, currency_id, amount_total, amount_residual, amount_set_off, amount_blocked,
-            amount_due, amount_due_company, create_uid, create_date, write_uid, write_date)
+            amount_due, amount_due_company)
      SELECT notice.id, line.id, line.move_id, move.name, move.invoice_date,
             CASE WHEN days >= 0 THEN %(level)s END, days >= 0, days >= 0, days < 0,
             line.date_maturity, days, line.currency_id, line.amount_currency, line.amount_residual_currency, 0, 0,
             CASE WHEN days >= 0 THEN line.amount_residual_currency ELSE 0 END,
-            CASE WHEN days >= 0 THEN line.amount_residual ELSE 0 END, 1, NOW(), 1, NOW()
+            CASE WHEN days >= 0 THEN line.amount_residual ELSE 0 END
        FROM line
        JOIN notice ON notice.partner_id = line.partner_id
        JOIN account_move move ON move.id = line.move_id;

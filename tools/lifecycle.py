@@ -203,14 +203,30 @@ def use(env, name, odoo):
         raise Failure("The installed addon does not work: nothing was prepared or sent.")
 
 
+def is_bookkeeping(kind, value):
+    """Whether Odoo itself leaves the entry: it forgets to take foreign keys of fields off its list of constraints, and
+    external ids that belong to the modules whose models the addon inherits from."""
+    return (
+        kind == "ir_model_constraint" and value.endswith("_fkey")
+        or kind == "ir_model_data" and not value.startswith(f"{ADDON}.")
+        and value.split(".", 1)[1].startswith(("selection__", "model_inherit__"))
+    )  # fmt: skip
+
+
 def uninstall(env, name, odoo, before):
     say("· Uninstalling")
     script(env, name, UNINSTALL, odoo)
     after = snapshot(name)
+    left = [
+        (kind, value, number) for (kind, value), number in sorted(after.items(), key=str)
+        if number > before.get((kind, value), 0) and kind not in ("ir_cron_trigger",)
+    ]
+    bookkeeping = [entry for entry in left if is_bookkeeping(*entry[:2])]
+    say(f"  {len(bookkeeping)} entries of Odoo's own bookkeeping name what is gone, as after any addon: "
+        "foreign keys, and models and values that other modules have listed as theirs.")  # fmt: skip
     faults = [
         f"Left behind by uninstalling: {kind} {value} ({number})"
-        for (kind, value), number in sorted(after.items(), key=str)
-        if number > before.get((kind, value), 0) and kind not in ("ir_cron_trigger",)
+        for kind, value, number in left if not is_bookkeeping(kind, value)
     ]
     faults += [
         f"Taken along by uninstalling: {kind} {value}"

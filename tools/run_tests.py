@@ -1,8 +1,8 @@
 """test [PYTEST ARGS]  lint and all tests, nothing skipped; e.g. ./dev test -k engine, ./dev test tests/test_x.py
 
 Own options, before or among pytest's: --db NAME (another test database), --fresh (make it from scratch),
---no-lint, --no-http (without server and browser: their tests are then skipped, which fails the run). Two processes,
-each with a copy of the database: -n 2 --dist loadscope.
+--no-lint, --no-http (without server and browser: their tests are then skipped, which fails the run). All tests run in
+as many processes as there are cores (4 at most), each with a copy of the database; -n 1 keeps them in one.
 """
 import os
 import subprocess
@@ -32,6 +32,7 @@ def main(env, arguments):
             str(env.python), "-m", "pytest", "-p", "no:cacheprovider", "-p", "account_dunning_gate",
             f"--odoo-config={env.config}", f"--odoo-database={name}",
             *(["--odoo-http"] if options["http"] else []),
+            *spread(arguments),
             *paths,
         ]  # fmt: skip
         plugins = str(env.root / "tools" / "pytest_plugins")
@@ -54,6 +55,13 @@ def own_options(arguments):
         else:
             rest.append(argument)
     return options, rest
+
+
+def spread(arguments):
+    """pytest-xdist's options, when all tests run: the classes of tests are shared out among processes."""
+    if arguments or (os.cpu_count() or 1) == 1:
+        return []
+    return ["-n", str(min(os.cpu_count(), 4)), "--dist", "loadscope"]
 
 
 def map_paths(env, arguments):
