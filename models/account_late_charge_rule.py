@@ -5,7 +5,7 @@ from dateutil.easter import easter
 
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
-from odoo.tools import SQL, float_round, format_date
+from odoo.tools import SQL, float_round, format_date, get_lang
 
 YEAR_BASES = {'actual_365': 365, 'actual_360': 360}
 ONE_DAY = timedelta(days=1)
@@ -357,6 +357,16 @@ class AccountLateChargeRule(models.Model):
                     "%(series)s has no checked value: no interest is charged.", series=name))
         return " ".join(sentences)
 
+    @api.model
+    def _format_number(self, value, percent='%g'):
+        """A rate, or an amount that is not rounded, as the reader's language writes numbers: 12.15 or 12,15.
+
+        :param float value:
+        :param str percent: the format
+        :rtype: str
+        """
+        return get_lang(self.env).format(percent, value)
+
     def _get_explanation(self, day):
         """Say in plain sentences what the rule does, with an example.
 
@@ -370,10 +380,11 @@ class AccountLateChargeRule(models.Model):
             first, last, rate, _source = current[-1]
             if last < day:
                 sentences.append(self.env._(
-                    "Interest until %(date)s: %(rate)s %% per year.", rate=f"{rate:g}",
+                    "Interest until %(date)s: %(rate)s %% per year.", rate=self._format_number(rate),
                     date=format_date(self.env, last)))
             else:
-                sentences.append(self.env._("Interest now: %(rate)s %% per year.", rate=f"{rate:g}"))
+                sentences.append(self.env._(
+                    "Interest now: %(rate)s %% per year.", rate=self._format_number(rate)))
             basis = YEAR_BASES.get(self.day_count, 365)
             sentences.append(self.env._(
                 "Example: 1,000 for 30 days at this rate costs %(amount)s.",

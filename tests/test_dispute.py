@@ -133,3 +133,17 @@ class TestDispute(DunningCommon):
         self.assertEqual(self._get_due_amounts(), {line: 40.0})
         dispute.amount = 100.0
         self.assertFalse(self._get_due_amounts())
+
+    def test_log_of_a_call_says_reasons_and_methods_in_the_users_language(self):
+        self.env['res.lang'].sudo()._activate_lang('fr_FR')
+        for field, value, text in (
+            (self.env['account.dispute']._fields['reason'], 'price', "Prix erroné"),
+            (self.env['account.payment.promise']._fields['method'], 'transfer', "Par virement"),
+        ):
+            self.env['ir.model.fields.selection'].sudo().search([
+                ('field_id.model', '=', field.model_name), ('field_id.name', '=', field.name), ('value', '=', value),
+            ]).with_context(lang='fr_FR').name = text
+        call = self.env['account.dunning.call'].with_context(lang='fr_FR').fields_get(
+            ['dispute_reason', 'promise_method'], ['selection'])
+        self.assertIn(('price', "Prix erroné"), call['dispute_reason']['selection'])
+        self.assertIn(('transfer', "Par virement"), call['promise_method']['selection'])

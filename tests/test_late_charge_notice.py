@@ -121,6 +121,19 @@ class TestLateChargeNotice(LateChargeCommon):
         notice._prepare_charges(date(2024, 2, 10))
         self.assertEqual(set(notice.charge_ids.mapped('legal_basis')), {"Directive 2011/7/UE"})
 
+    def test_rates_as_the_language_of_the_recipient_writes_numbers(self):
+        self.env['res.lang'].sudo()._activate_lang('fr_FR')
+        self._set_rule(self.customer, self._rule('fr_company'))
+        notice = self._notice(self._invoice(1000, '2023-01-31', currency=self.eur), '2023-02-10', self.level)
+        notice._prepare_charges(date(2023, 2, 10))
+        for lang, rate in (('en_US', '12.5 %'), ('fr_FR', '12,5 %')):
+            letter = self.env['ir.qweb'].with_context(lang=lang)._render(
+                'account_dunning.dunning_notice_charges', {'o': notice.with_context(lang=lang)})
+            self.assertIn(rate, str(letter))
+        rule = self._rule('fr_company')
+        self.assertIn("12.5 %", ' '.join(rule._get_explanation(date(2023, 2, 10))))
+        self.assertIn("12,5 %", ' '.join(rule.with_context(lang='fr_FR')._get_explanation(date(2023, 2, 10))))
+
     #=== CLAIM ===#
 
     def test_claimed_once_and_never_twice_for_a_day(self):

@@ -58,7 +58,7 @@ class AccountDunningCall(models.TransientModel):
         string="Amount", compute='_compute_promise_amount', store=True, readonly=False)
     promise_date = fields.Date(string="On", default=lambda self: self._default_promise_date())
     promise_method = fields.Selection(
-        selection=lambda self: self.env['account.payment.promise']._fields['method'].selection,
+        selection=lambda self: self.env['account.payment.promise']._fields['method']._description_selection(self.env),
         string="By",
         default='transfer',
     )
@@ -82,7 +82,7 @@ class AccountDunningCall(models.TransientModel):
     )
     dispute_reason = fields.Selection(
         string="Reason",
-        selection=lambda self: self.env['account.dispute']._fields['reason'].selection,
+        selection=lambda self: self.env['account.dispute']._fields['reason']._description_selection(self.env),
         default='other',
     )
     dispute_user_id = fields.Many2one(
