@@ -365,7 +365,7 @@ class AccountLateChargeRule(models.Model):
         :param str percent: the format
         :rtype: str
         """
-        return get_lang(self.env).format(percent, value)
+        return self.env['res.lang']._lang_get(get_lang(self.env).code).format(percent, value)
 
     def _get_explanation(self, day):
         """Say in plain sentences what the rule does, with an example.
