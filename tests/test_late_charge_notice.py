@@ -131,8 +131,8 @@ class TestLateChargeNotice(LateChargeCommon):
                 'account_dunning.dunning_notice_charges', {'o': notice.with_context(lang=lang)})
             self.assertIn(rate, str(letter))
         rule = self._rule('fr_company')
-        self.assertIn("12.5 %", ' '.join(rule._get_explanation(date(2023, 2, 10))))
-        self.assertIn("12,5 %", ' '.join(rule.with_context(lang='fr_FR')._get_explanation(date(2023, 2, 10))))
+        self.assertIn("12.5", ' '.join(rule._get_explanation(date(2023, 2, 10))))
+        self.assertIn("12,5", ' '.join(rule.with_context(lang='fr_FR')._get_explanation(date(2023, 2, 10))))
 
     #=== CLAIM ===#
 
