@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 from odoo.tools.misc import formatLang
 
 
@@ -125,6 +126,28 @@ class AccountDunningLevel(models.Model):
                 when=level._describe_when(),
                 what=", ".join(level._describe_actions()) or self.env._("nothing is sent"),
             )
+
+    #=== CONSTRAINT METHODS ===#
+
+    @api.constrains('send_email', 'print_letter', 'send_sms', 'create_activity', 'mail_template_id', 'sms_template_id')
+    def _check_channels(self):
+        """What can't go out is refused here, and not in the night in which its first notice fails."""
+        for level in self:
+            if not (level.send_email or level.print_letter or level.send_sms or level.create_activity):
+                raise ValidationError(self.env._(
+                    "The level “%(level)s” would do nothing: choose an e-mail, a letter, an SMS or an activity.",
+                    level=level.name))
+            if level.send_sms and not level.sms_template_id:
+                raise ValidationError(self.env._(
+                    "The level “%(level)s” sends an SMS: choose its SMS template.", level=level.name))
+            for template in (level.mail_template_id, level.sms_template_id):
+                if template and template.model != 'account.dunning.notice':
+                    raise ValidationError(self.env._(
+                        "The level “%(level)s” can't use the template “%(template)s”, which is not one for dunning "
+                        "notices.",
+                        level=level.name, template=template.name))
+
+    #=== BUSINESS METHODS ===#
 
     def _describe_when(self):
         """When the level is reached, in the user's language, as the beginning of a sentence.

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import format_amount, format_date, is_html_empty
+from odoo.tools.misc import get_lang
 
 # What the words of a letter may name. Fixed: the texts are filled in, never evaluated.
 LETTER_PLACEHOLDERS = (
@@ -68,12 +69,19 @@ class AccountDunningLevel(models.Model):
 
     @api.constrains(*LETTER_TEXTS, 'name')
     def _check_letter_placeholders(self):
+        """In every language: a letter in another one than the user's must not fail when it is to go out."""
         values = dict.fromkeys(LETTER_PLACEHOLDERS, 'x')
+        own_lang = get_lang(self.env).code
+        languages = sorted(self.env['res.lang'].get_installed(), key=lambda language: language[0] != own_lang)
         for level in self:
-            try:
-                level._render_letter_texts(values)
-            except UserError as error:
-                raise ValidationError(error.args[0]) from None
+            for lang, language in languages:
+                try:
+                    level._fill_letter_texts(level.with_context(lang=lang), values)
+                except UserError as error:
+                    fault = error.args[0]
+                    if lang != own_lang:
+                        fault = self.env._("%(language)s: %(fault)s", language=language, fault=fault)
+                    raise ValidationError(fault) from None
 
     #=== BUSINESS METHODS ===#
 
@@ -86,10 +94,17 @@ class AccountDunningLevel(models.Model):
         :raise UserError: for a placeholder that does not exist: better no letter than one with holes
         """
         self.ensure_one()
+        return self._fill_letter_texts(self, values)
+
+    def _fill_letter_texts(self, words, values):
+        """See `_render_letter_texts`.
+
+        :param account.dunning.level words: this level, in the language that is to be read
+        """
         return {
-            'letter_title': self._fill_placeholders(self.letter_title or self.name or '', values),
-            'letter_intro': self._fill_html_placeholders(self.letter_intro, values),
-            'letter_closing': self._fill_html_placeholders(self.letter_closing, values),
+            'letter_title': self._fill_placeholders(words.letter_title or words.name or '', values),
+            'letter_intro': self._fill_html_placeholders(words.letter_intro, values),
+            'letter_closing': self._fill_html_placeholders(words.letter_closing, values),
         }
 
     def _fill_placeholders(self, text, values):
