@@ -1,6 +1,10 @@
 from collections import defaultdict
 
 from odoo import api, fields, models
+from odoo.exceptions import AccessError
+
+# What only a notice that has gone out writes
+DUNNING_HISTORY = {'dunning_level_id', 'dunning_last_date'}
 
 
 class AccountMove(models.Model):
@@ -13,6 +17,7 @@ class AccountMove(models.Model):
         index='btree_not_null',
         check_company=True,
         ondelete='restrict',
+        groups='base.group_user',
         help="Empty: the customer's procedure, else the company's.",
     )
     # Plain columns, written when a notice goes out: nothing to compute on the old invoices at installation.
@@ -23,8 +28,9 @@ class AccountMove(models.Model):
         readonly=True,
         index='btree_not_null',
         ondelete='restrict',
+        groups='base.group_user',
     )
-    dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True)
+    dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True, groups='base.group_user')
     dunning_next_step = fields.Char(
         string="Next reminder",
         compute='_compute_dunning_next_step',
@@ -35,6 +41,19 @@ class AccountMove(models.Model):
         compute='_compute_dunning_notice_count',
         groups='account.group_account_invoice,account.group_account_readonly',
     )
+
+    #=== CRUD METHODS - DUNNING ===#
+
+    def write(self, vals):
+        # EXTENDS 'account': over RPC, too
+        self._check_dunning_history(vals)
+        return super().write(vals)
+
+    @api.model
+    def _check_dunning_history(self, vals):
+        """:raise AccessError: when a user sets what the reminders that went out have written"""
+        if not self.env.su and not DUNNING_HISTORY.isdisjoint(vals):
+            raise AccessError(self.env._("The dunning level changes only with a reminder that has gone out."))
 
     #=== COMPUTE METHODS - DUNNING ===#
 

@@ -12,8 +12,14 @@ class AccountMoveLine(models.Model):
         readonly=True,
         index='btree_not_null',
         ondelete='restrict',
+        groups='base.group_user',
     )
-    dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True)
+    dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True, groups='base.group_user')
+
+    def write(self, vals):
+        # EXTENDS 'account': over RPC, too
+        self.env['account.move']._check_dunning_history(vals)
+        return super().write(vals)
 
     #=== PAUSES: blocks, promises, payment plans ===#
 

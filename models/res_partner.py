@@ -23,6 +23,7 @@ class ResPartner(models.Model):
         comodel_name='res.users',
         string="Collector",
         company_dependent=True,
+        groups='base.group_user',
         help="Who looks after this customer's overdue bills.",
     )
 
@@ -32,6 +33,7 @@ class ResPartner(models.Model):
         string="Dunning level",
         compute='_compute_dunning',
         search='_search_dunning_level_id',
+        groups='base.group_user',
         help="The highest level that one of the customer's open bills has reached.",
     )
     dunning_last_date = fields.Date(
@@ -315,10 +317,12 @@ class ResPartner(models.Model):
         """
         self.ensure_one()
         lines = self.env['account.move.line'].search([
-            ('partner_id', 'child_of', self.commercial_partner_id.id),
+            # Not a subsidiary's, which is a customer of its own
+            ('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id),
             ('company_id', '=', company.id),
             ('parent_state', '=', 'posted'),
             ('account_type', '=', 'asset_receivable'),
+            ('account_id.non_trade', '=', False),
             ('reconciled', '=', False),
         ], order='date_maturity, date, id')
         today = fields.Date.context_today(self)

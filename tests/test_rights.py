@@ -181,9 +181,47 @@ class TestRights(DunningCommon):
             with self.subTest(values=values), self.assertRaises(AccessError):
                 notice.write(values)
 
+    def test_recipient_of_a_notice_that_went_out_stays(self):
+        notice = self.notice.with_user(self.users['manager'])
+        contact = self.env['res.partner'].create({'name': "Paul", 'parent_id': self.partner_a.id})
+        notice.contact_id = contact
+        self.notice.sudo()._mark_sent(self.dunning_run.date)
+        for values in ({'contact_id': self.partner_a.id}, {'user_id': self.users['manager'].id}):
+            with self.subTest(values=values), self.assertRaises(AccessError):
+                notice.write(values)
+        self.assertEqual(notice.contact_id, contact)
+
     def test_level_of_an_invoice_is_written_by_the_flow_alone(self):
-        self.assertTrue(self.env['account.move']._fields['dunning_level_id'].readonly)
-        self.assertTrue(self.env['account.move.line']._fields['dunning_level_id'].readonly)
+        self.notice.sudo()._mark_sent(self.dunning_run.date)
+        line = self.line.with_user(self.users['manager'])
+        for record in (line, line.move_id):
+            for values in ({'dunning_level_id': False}, {'dunning_last_date': '2024-01-01'}):
+                with self.subTest(model=record._name, values=values), self.assertRaises(AccessError):
+                    record.write(values)
+        self.assertEqual((line.dunning_level_id, line.dunning_last_date), (self.level_1, self.dunning_run.date))
+
+    def test_customers_do_not_see_how_they_are_dunned(self):
+        portal = self.users['portal']
+        portal.partner_id.parent_id = self.partner_a
+        self.line.move_id.message_subscribe(portal.partner_id.ids)
+        for record, names in (
+            (self.partner_a, ('dunning_level_id', 'dunning_user_id', 'dunning_procedure_id')),
+            (self.line.move_id, ('dunning_level_id', 'dunning_last_date', 'dunning_procedure_id')),
+        ):
+            record = record.with_user(portal)
+            record.read(['display_name'])
+            for name in names:
+                with self.subTest(model=record._name, field=name), self.assertRaises(AccessError):
+                    record.read([name])
+
+    def test_call_about_another_company(self):
+        other = self.setup_other_company()['company']
+        call = self.env['account.dunning.call'].with_user(self.users['billing']).create({
+            'partner_id': self.partner_a.id, 'company_id': other.id, 'email': 'me@example.com',
+            'send_statement': True, 'outcome': 'no_answer'})
+        for action in (call.action_send_documents, call.action_log):
+            with self.assertRaises(AccessError):
+                action()
 
     #=== OVER RPC ===#
 

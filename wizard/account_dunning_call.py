@@ -208,7 +208,7 @@ class AccountDunningCall(models.TransientModel):
         :return: the dialog that makes a payment plan, or the action that closes this one
         """
         self.ensure_one()
-        self.partner_id.check_access('read')
+        self._check_subject_access()
         self._log_call()
         if self.outcome == 'promise':
             self._create_promises()
@@ -227,6 +227,7 @@ class AccountDunningCall(models.TransientModel):
         :raise UserError: without an address, or with nothing to send
         """
         self.ensure_one()
+        self._check_subject_access()
         if not self.email:
             raise UserError(self.env._("Give the e-mail address to send to."))
         if not self.send_move_ids and not self.send_statement:
@@ -242,6 +243,12 @@ class AccountDunningCall(models.TransientModel):
         }
 
     #=== BUSINESS METHODS ===#
+
+    def _check_subject_access(self):
+        """:raise AccessError: when the call is about somebody, or about papers, that are not the user's to see"""
+        self.partner_id.check_access('read')
+        self.company_id.check_access('read')
+        (self.move_ids + self.send_move_ids + self.dispute_move_id).check_access('read')
 
     def _get_lines(self):
         return self.move_ids._origin._get_dunning_open_lines()
