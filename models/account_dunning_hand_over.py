@@ -1,5 +1,6 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 from odoo.tools.pdf import merge_pdf
 
 
@@ -17,13 +18,16 @@ class AccountDunningNotice(models.Model):
 
         :return: an action that downloads the PDF
         :raise AccessError: when the user may not work on the notice
-        :raise UserError: when the notice is no hand-over
+        :raise UserError: when the notice is no hand-over, or nothing of it is owed any more
         """
         self.ensure_one()
         self.check_access('write')
         if not self.is_hand_over:
             raise UserError(self.env._(
                 "Only a notice whose level hands over to collection has a file for the agency."))
+        if not self._get_hand_over_lines():
+            raise UserError(self.env._(
+                "There is nothing to hand over: what the notice claims was paid, credited or paused meanwhile."))
         # Letters and invoices are read as the notice's own evidence, whatever the user's access to attachments.
         attachment = self.env['ir.attachment'].sudo().create({
             'name': self.env._("Collection file %s", self.name if self.name != '/' else self.partner_id.name) + '.pdf',
@@ -60,8 +64,44 @@ class AccountDunningNotice(models.Model):
             documents.append(report._render_qweb_pdf('account.account_invoices', missing.ids)[0])
         return merge_pdf(documents)
 
-    def _get_hand_over_invoices(self):
-        """The overdue invoices of the notice that still exist, oldest first."""
+    def _get_hand_over_lines(self):
+        """The claims as they stand today: what was paid, credited or paused since the notice is not an agency's to ask
+        for. What was only excluded from further reminders is. The notice's own lines stay as they went out.
+
+        :return: new records over the notice's lines
+        :rtype: account.dunning.notice.line
+        """
         self.ensure_one()
-        moves = self.line_ids.filtered(lambda line: not line.is_coming_due).move_id.sudo()
+        verdict = SQL(
+            """
+            SELECT *
+              FROM verdict
+             WHERE days > 0
+               AND (counts
+                    OR (no_followup OR procedure_id IS NULL)
+                       AND NOT is_stopped AND is_paid_unbooked IS NOT TRUE AND blocked < residual)
+            """)
+        rows = {
+            row['id']: row
+            for row in self.env['account.dunning.engine']._execute(
+                self.company_id, self.company_id._get_dunning_today(), verdict,
+                self.partner_id.commercial_partner_id.ids)
+        }
+        lines = self.line_ids.browse()
+        for line in self.line_ids.filtered(lambda line: line._is_in(rows)):
+            row = rows[line.move_line_id.id]
+            values = {**line._prepare_amounts(row), 'is_coming_due': False}
+            if not row['counts']:
+                values['amount_due'] = float(row['residual'] - row['blocked'])
+            lines += line.new(values, origin=line)
+        return lines
+
+    def _get_hand_over_tables(self):
+        """The claims of today, one table per currency, see `_get_letter_tables`."""
+        return self._prepare_letter_tables(self._get_hand_over_lines(), {})
+
+    def _get_hand_over_invoices(self):
+        """The invoices on which something is still claimed, oldest first."""
+        self.ensure_one()
+        moves = self._get_hand_over_lines().move_id.sudo()
         return moves.filtered(lambda move: move.is_sale_document(include_receipts=True)).sorted('invoice_date')

@@ -150,9 +150,17 @@ class AccountDunningNotice(models.Model):
         """
         self.ensure_one()
         lines = self.line_ids.filtered(lambda line: not line.is_coming_due) or self.line_ids
+        return self._prepare_letter_tables(lines, self._get_letter_charges())
+
+    def _prepare_letter_tables(self, lines, charges):
+        """See `_get_letter_tables`.
+
+        :param account.dunning.notice.line lines: what is claimed
+        :param dict charges: amounts (float) by currency
+        """
+        self.ensure_one()
         company_currency = self.company_id.currency_id
         lines_by_currency = lines.grouped(lambda line: line.currency_id or company_currency)
-        charges = self._get_letter_charges()
         for currency in charges:
             lines_by_currency.setdefault(currency, lines.browse())
         return [

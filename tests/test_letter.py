@@ -339,10 +339,15 @@ class TestLetter(AccountTestInvoicingCommon):
             self.friendly.letter_intro = "<p>Pay by {dead<b>line}</b>.</p>"
 
     def test_letter_with_an_unknown_placeholder_does_not_go_out(self):
-        # A translation comes in without the check of the form.
+        # A file of translations comes in without the check of the form.
         self.env['res.lang'].sudo()._activate_lang('fr_FR')
         self.friendly.letter_intro = "<p>Dear {contact}</p>"
-        self.friendly._update_field_translations('letter_intro', {'fr_FR': {"Dear {contact}": "Cher {nmae}"}})
+        self.friendly.flush_recordset()
+        self.env.cr.execute(
+            """UPDATE account_dunning_level
+                  SET letter_intro = letter_intro || '{"fr_FR": "<p>Cher {nmae}</p>"}'
+                WHERE id = %s""", [self.friendly.id])
+        self.friendly.invalidate_recordset()
         notice = self._create_notice(self.friendly, [])
         self.assertIn("Dear Brandon", notice._get_letter_texts()['letter_intro'])
         with self.assertRaisesRegex(UserError, r"\{nmae\}"):
@@ -433,6 +438,21 @@ class TestLetter(AccountTestInvoicingCommon):
             self.assertFalse(level.create_activity and not level.activity_summary, level.name)
             self.assertEqual(level.letter_preview.count('{'), 0)
 
+    def test_letter_that_went_out_is_printed_as_it_went_out(self):
+        notice = self._create_notice(self.friendly, [self._line(self._create_invoice(500, 40), self.friendly)])
+        report = self.env['ir.actions.report'].sudo().with_context(force_report_rendering=True)
+        content = report._render_qweb_pdf(REPORT, notice.ids)[0]
+        notice.write({'state': 'sent', 'sent_date': '2024-05-01', 'attachment_id': self.env['ir.attachment'].create({
+            'name': 'Reminder 1.pdf', 'raw': content, 'mimetype': 'application/pdf',
+            'res_model': notice._name, 'res_id': notice.id}).id})
+        notice.flush_recordset()
+        self.friendly.letter_title = "Quite another title"
+        self.assertEqual(report._render_qweb_pdf(REPORT, notice.ids)[0], content)
+        proposal = self._create_notice(self.friendly, [self._line(self._create_invoice(10, 40), self.friendly)])
+        text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(
+            report._render_qweb_pdf(REPORT, proposal.ids)[0])).pages)
+        self.assertIn("Quite another title", text)
+
     #=== HAND-OVER ===#
 
     def test_file_for_the_collection_agency(self):
@@ -456,6 +476,28 @@ class TestLetter(AccountTestInvoicingCommon):
         self.assertIn('500.00', pages[0])
         self.assertTrue(any("formal notice to pay" in page for page in pages[1:]))
         self.assertIn(invoice.name, pages[-1])
+
+    def test_file_for_the_agency_claims_what_is_still_owed(self):
+        hand_over = self.env.ref('account_dunning.account_dunning_level_crescendo_hand_over').sudo()
+        paid, partly_paid, excluded = (self._create_invoice(amount, 40) for amount in (500, 300, 200))
+        notice = self._create_notice(hand_over, [
+            self._line(invoice, hand_over) for invoice in (paid, partly_paid, excluded)])
+        excluded.no_followup = True
+        for invoice, amount in ((paid, 500), (partly_paid, 100)):
+            self.env['account.payment.register'].with_context(
+                active_model='account.move', active_ids=invoice.ids,
+            ).create({'amount': amount, 'payment_difference_handling': 'open'})._create_payments()
+        [table] = notice._get_hand_over_tables()
+        self.assertEqual(
+            {line.move_id: line.amount_due for line in table['lines']}, {partly_paid: 200.0, excluded: 200.0})
+        self.assertEqual(table['amount_due'], 400.0)
+        self.assertEqual(set(notice._get_hand_over_invoices()), {partly_paid, excluded})
+        self.assertEqual(len(notice.line_ids), 3, "What the notice said stays written")
+        for invoice, amount in ((partly_paid, 200), (excluded, 200)):
+            self.env['account.payment.register'].with_context(
+                active_model='account.move', active_ids=invoice.ids).create({'amount': amount})._create_payments()
+        with self.assertRaisesRegex(UserError, "nothing to hand over"):
+            notice.action_hand_over_file()
 
     def test_only_a_hand_over_has_a_file_for_the_agency(self):
         notice = self._create_notice(self.formal, [])
