@@ -140,7 +140,7 @@ class AccountDispute(models.Model):
         for dispute in self:
             if dispute.currency_id.compare_amounts(dispute.amount, abs(dispute.move_id.amount_total)) > 0:
                 raise ValidationError(self.env._(
-                    "The disputed amount can't be more than %(invoice)s, which is %(total)s.",
+                    "The disputed amount can't be more than the total of %(invoice)s, which is %(total)s.",
                     invoice=dispute.move_id.name,
                     total=formatLang(self.env, dispute.move_id.amount_total, currency_obj=dispute.currency_id),
                 ))
@@ -149,7 +149,8 @@ class AccountDispute(models.Model):
     def _check_move_lines(self):
         for dispute in self:
             if dispute.move_line_ids.move_id - dispute.move_id:
-                raise ValidationError(self.env._("The disputed installments must be of %s.", dispute.move_id.name))
+                raise ValidationError(self.env._(
+                    "The disputed installments must belong to %(invoice)s.", invoice=dispute.move_id.name))
 
     #=== CRUD METHODS ===#
 

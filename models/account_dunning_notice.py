@@ -1,7 +1,7 @@
 from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL
 
 LIVE_STATES = ('draft', 'queued', 'failed')
@@ -103,6 +103,15 @@ class AccountDunningNotice(models.Model):
         if any(notice.state == 'sent' for notice in self):
             raise UserError(self.env._("A notice that has gone out is evidence and can't be deleted."))
 
+    def _check_guarded_fields(self, vals):
+        # EXTENDS 'account_dunning': to whom and from whom it went is part of the evidence, once it is out
+        result = super()._check_guarded_fields(vals)
+        if not self.env.su and not vals.keys().isdisjoint(('contact_id', 'user_id')) and any(
+            notice.state == 'sent' for notice in self
+        ):
+            raise AccessError(self.env._("A notice that has gone out is evidence and can't be changed."))
+        return result
+
     #=== ACTION METHODS ===#
 
     def action_send(self):
@@ -117,6 +126,13 @@ class AccountDunningNotice(models.Model):
         notices = self.filtered(lambda notice: notice.state in ('draft', 'failed'))
         if not notices:
             raise UserError(self.env._("Only proposals and failed notices can be sent."))
+        if len(self) > 1:
+            # Whether a customer has got it already is decided for each one, not by a click on a list.
+            notices = notices.filtered(lambda notice: not notice.is_in_doubt)
+            if not notices:
+                raise UserError(self.env._(
+                    "Nobody knows whether these reminders went out: open each of them, and confirm that it was sent or "
+                    "send it again."))
         notices._queue()
         return notices._notify_queued()
 

@@ -234,7 +234,8 @@ class AccountDunningNotice(models.Model):
         contact = self.contact_id or self.partner_id
         email = (contact.email_normalized or self.partner_id.email_normalized) if level.send_email else False
         is_fallback = level.send_email and not email
-        is_posted = level.print_letter or is_fallback and self._has_postal_address(contact)
+        # A letter without an address is no reminder; beside an e-mail it waits for somebody to look the address up.
+        is_posted = (level.print_letter or is_fallback) and (bool(email) or self._has_postal_address(contact))
         self.write({
             'email_to': email,
             'is_letter_to_print': is_posted,
@@ -301,8 +302,18 @@ class AccountDunningNotice(models.Model):
                 notice.write({'mail_id': mail.id, 'message_id': mail.message_id})
 
     def _get_mail_template(self):
+        """The template of the level, else the standard one.
+
+        :raise UserError: when there is neither
+        """
         self.ensure_one()
-        return self.level_id.mail_template_id or self.env.ref('account_dunning.mail_template_dunning_reminder')
+        template = self.level_id.mail_template_id or self.env.ref(
+            'account_dunning.mail_template_dunning_reminder', raise_if_not_found=False)
+        if not template:
+            raise UserError(self.env._(
+                "The level “%(level)s” has no e-mail template, and the standard one has been deleted: choose one.",
+                level=self.level_id.name))
+        return template
 
     def _get_mail_recipient(self):
         """Who the mail is for: the contact, or the company when the contact has no e-mail address."""

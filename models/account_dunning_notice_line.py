@@ -64,7 +64,7 @@ class AccountDunningNoticeLine(models.Model):
         :rtype: bool
         """
         lines = self.sudo()
-        gone = lines.filtered(lambda line: line.move_line_id.id not in rows)
+        gone = lines.filtered(lambda line: not line._is_in(rows))
         is_changed = bool(gone)
         left = lines - gone
         gone.unlink()
@@ -78,6 +78,11 @@ class AccountDunningNoticeLine(models.Model):
                 is_changed = is_changed or changes.keys() != {'days_overdue'}
                 line.write(changes)
         return is_changed
+
+    def _is_in(self, rows):
+        """Whether the line still counts, and for the customer of the notice."""
+        row = rows.get(self.move_line_id.id)
+        return bool(row) and row['partner_id'] == self.notice_id.partner_id.commercial_partner_id.id
 
     def _is_different(self, fname, value):
         field = self._fields[fname]
@@ -98,6 +103,12 @@ class AccountDunningNoticeLine(models.Model):
             'advances': advances,
             'live': advances,
             'is_coming_due': is_coming_due,
+            **self._prepare_amounts(row, is_coming_due),
+        }
+
+    def _prepare_amounts(self, row, is_coming_due=False):
+        """:param dict row: the engine's verdict on the line today"""
+        return {
             'date_maturity': row['date_maturity'],
             'days_overdue': row['days'],
             'amount_residual': float(row['residual']),

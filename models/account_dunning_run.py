@@ -322,7 +322,7 @@ class AccountDunningRun(models.Model):
                             name, run_id, company_id, partner_id, contact_id, user_id, procedure_id, level_id, date,
                             deadline, state, amount_due, create_uid, create_date, write_uid, write_date)
                      SELECT '/', %(run)s, %(company)s, customer.id,
-                            COALESCE(address.id, invoice.partner_id, customer.id), %(collector)s,
+                            COALESCE(address.id, biller.id, customer.id), %(collector)s,
                             proposal.procedure_id, proposal.level_id, %(date)s,
                             %(date)s::date + NULLIF(level.deadline_days, 0), 'draft', proposal.amount_due,
                             %(user)s, NOW() AT TIME ZONE 'UTC', %(user)s, NOW() AT TIME ZONE 'UTC'
@@ -330,6 +330,7 @@ class AccountDunningRun(models.Model):
                        JOIN res_partner customer ON customer.id = proposal.partner_id
                        JOIN account_dunning_level level ON level.id = proposal.level_id
                   LEFT JOIN account_move invoice ON invoice.id = proposal.oldest_move_id
+                  LEFT JOIN res_partner biller ON biller.id = invoice.partner_id AND biller.active
                   LEFT JOIN LATERAL (
                             SELECT contact.id
                               FROM res_partner contact
@@ -337,7 +338,9 @@ class AccountDunningRun(models.Model):
                                AND contact.id != customer.id
                                AND contact.active
                                AND contact.type IN ('dunning', 'invoice')
-                          ORDER BY contact.type, contact.id
+                               AND (contact.company_id IS NULL OR contact.company_id = ANY(%(family)s))
+                          -- of several addresses the one that the invoice went to
+                          ORDER BY contact.type, contact.id != biller.id, contact.id
                              LIMIT 1
                             ) address ON TRUE
                 ON CONFLICT (company_id, partner_id) WHERE state IN ('draft', 'queued', 'failed')
@@ -381,6 +384,7 @@ class AccountDunningRun(models.Model):
             """,
             engine=self.env['account.dunning.engine']._get_query(self.company_id, self.date, partner_ids),
             collector=partner._field_to_sql('customer', 'dunning_user_id'),
+            family=self.company_id.sudo().parent_ids.ids,
             **parameters,
         ))
         proposed = [notice_id for [notice_id] in self.env.cr.fetchall()]
@@ -448,6 +452,7 @@ class AccountDunningRun(models.Model):
         if not run:
             self.check_access('create')
             run = self.sudo().create({'company_id': company.id, 'date': date, 'state': 'prepared'}).sudo(False)
+        run._cancel_orphans()
         run._prepare_batch(sorted(partners.ids))
         run._update_state()
         self.env['account.dunning.followup']._note_changed(partners)

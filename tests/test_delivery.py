@@ -239,6 +239,16 @@ class TestDelivery(DunningMailCommon):
                 self.assertEqual(notice.state, 'sent')
                 self.assertEqual(self._get_recipients(), [f'{fname}@example.com'])
 
+    @freeze_time('2024-03-10 08:00:00')
+    def test_bill_that_now_is_another_customers(self):
+        line, notice = self._queue_notice()
+        _other, others = self._queue_notice(partner=self.partner_b)
+        line.sudo().partner_id = self.partner_b
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual((notice.state, others.state), ('cancelled', 'sent'))
+        self.assertEqual(self._get_recipients(), ['b@example.com'])
+        self.assertFalse(line.dunning_level_id)
+
     # === failures ===
 
     @freeze_time('2024-03-10 08:00:00')
@@ -362,6 +372,46 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(notice.state, 'failed')
         self.assertIn("partner_a", notice.failure_reason)
         self.assertFalse(line.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_letter_without_an_address_is_no_reminder(self):
+        self.level_1.write({'send_email': False, 'print_letter': True})
+        line, notice = self._queue_notice(partner=self.partner_b)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertIn("partner_b", notice.failure_reason)
+        self.assertFalse(line.dunning_level_id)
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY)
+    def test_level_whose_template_was_deleted(self):
+        template = self.env.ref('account_dunning.mail_template_dunning_reminder').sudo()
+        self.env['account.dunning.level'].sudo().with_context(active_test=False).search(
+            [('mail_template_id', '=', template.id)]).mail_template_id = False
+        template.unlink()
+        _line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertIn("“Level 1” has no e-mail template", notice.failure_reason)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_doubt_is_settled_one_by_one(self):
+        notices = self.Notice
+        for partner in (self.partner_a, self.partner_b):
+            notices += self._queue_notice(partner=partner)[1]
+        notices.sudo().handover_date = '2024-03-10 07:59:00'
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notices.mapped('is_in_doubt'), [True, True])
+        with self.assertRaisesRegex(UserError, "open each of them"):
+            notices.action_send()
+        proposal = self._queue_notice(partner=self.env['res.partner'].create({'name': "C", 'email': 'c@example.com'}))[1]
+        proposal.sudo().state = 'draft'
+        (notices + proposal).action_send()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(self._get_recipients(), ['c@example.com'])
+        self.assertEqual(notices.mapped('state'), ['failed', 'failed'])
+        notices[0].action_send()
+        self.assertEqual(notices[0].state, 'queued')
 
     @freeze_time('2024-03-10 08:00:00')
     def test_mail_goes_to_the_company_when_the_contact_has_no_address(self):

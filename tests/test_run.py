@@ -112,6 +112,31 @@ class TestRun(DunningCommon):
         run.action_prepare()
         self.assertEqual(run.notice_ids.contact_id, invoice_address)
 
+    def test_recipient_is_the_address_that_the_invoice_went_to(self):
+        self.env['res.partner'].create({'name': "North", 'parent_id': self.partner_a.id, 'type': 'invoice'})
+        south = self.env['res.partner'].create({'name': "South", 'parent_id': self.partner_a.id, 'type': 'invoice'})
+        self._create_due_invoice('2024-02-01', partner=south)
+        self.assertEqual(self._prepare('2024-03-10').notice_ids.contact_id, south)
+
+    def test_recipient_is_nobody_who_has_left(self):
+        buyer = self.env['res.partner'].create({
+            'name': "Buyer", 'parent_id': self.partner_a.id, 'email': 'buyer@example.com'})
+        self._create_due_invoice('2024-02-01', partner=buyer)
+        run = self._prepare('2024-03-10')
+        self.assertEqual(run.notice_ids.contact_id, buyer)
+        buyer.active = False
+        run.action_prepare()
+        self.assertEqual(run.notice_ids.contact_id, self.partner_a)
+
+    def test_recipient_is_no_address_of_another_company(self):
+        other = self.setup_other_company()['company']
+        self.env['res.partner'].create({
+            'name': "Theirs", 'parent_id': self.partner_a.id, 'type': 'dunning', 'company_id': other.id})
+        ours = self.env['res.partner'].create({
+            'name': "Ours", 'parent_id': self.partner_a.id, 'type': 'dunning', 'company_id': self.company.id})
+        self._create_due_invoice('2024-02-01')
+        self.assertEqual(self._prepare('2024-03-10').notice_ids.contact_id, ours)
+
     def test_collector(self):
         collector = self.env.ref('base.user_admin')
         self.partner_a.with_company(self.company).dunning_user_id = collector
@@ -198,6 +223,38 @@ class TestRun(DunningCommon):
         # made before today's own run, which has then taken its proposals over
         notices = self.Notice.search([('company_id', '=', self.company.id)])
         self.assertEqual(notices.mapped('state'), ['draft', 'draft'])
+
+    def test_merged_customers_keep_their_evidence_and_get_one_notice(self):
+        """Both have been reminded, and both have a proposal."""
+        lines = self.env['account.move.line']
+        for partner in (self.partner_a, self.partner_b):
+            lines += self._create_due_invoice('2024-02-01', partner=partner)
+        sent = self._prepare('2024-03-01').notice_ids
+        sent._mark_sent(fields.Date.to_date('2024-03-01'))
+        proposals = self._prepare('2024-03-10').notice_ids
+        self.assertEqual(len(proposals), 2)
+        self.env['base.partner.merge.automatic.wizard'].sudo().create({})._merge(
+            (self.partner_a + self.partner_b).ids, self.partner_a, extra_checks=False)
+        self.assertEqual(sent.exists().partner_id, self.partner_a)
+        self.assertEqual(len(sent.exists()), 2)
+        self.assertEqual(sorted(proposals.mapped('state')), ['cancelled', 'draft'])
+        self._prepare('2024-03-10')
+        [notice] = proposals.filtered(lambda notice: notice.state == 'draft')
+        self.assertEqual(notice.line_ids.filtered('advances').move_line_id, lines)
+        notice._mark_sent(fields.Date.to_date('2024-03-10'))
+        self.assertFalse(self._prepare('2024-03-11').notice_ids)
+
+    def test_customer_who_became_a_contact_gets_one_notice(self):
+        line = self._create_due_invoice('2024-02-01')
+        self._prepare('2024-03-10')
+        parent = self.env['res.partner'].create({'name': "Parent", 'is_company': True})
+        self.partner_a.write({'is_company': False, 'parent_id': parent.id})
+        self.assertEqual(self.partner_a.commercial_partner_id, parent)
+        self.Run._propose(self.company, parent)
+        notices = self.Notice.search([('line_ids.move_line_id', '=', line.id)])
+        self.assertEqual(
+            {notice.partner_id: notice.state for notice in notices},
+            {self.partner_a: 'cancelled', parent: 'draft'})
 
     def test_evidence_cannot_be_deleted(self):
         self._create_due_invoice('2024-02-01')
