@@ -404,7 +404,8 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(notices.mapped('is_in_doubt'), [True, True])
         with self.assertRaisesRegex(UserError, "open each of them"):
             notices.action_send()
-        proposal = self._queue_notice(partner=self.env['res.partner'].create({'name': "C", 'email': 'c@example.com'}))[1]
+        partner = self.env['res.partner'].create({'name': "C", 'email': 'c@example.com'})
+        proposal = self._queue_notice(partner=partner)[1]
         proposal.sudo().state = 'draft'
         (notices + proposal).action_send()
         self._run_cron('ir_cron_dunning_send')
