@@ -73,6 +73,8 @@ class AccountDunningNotice(models.Model):
             raise UserError(self.env._("Only notices in doubt can be confirmed as sent."))
         for company, company_notices in notices.grouped('company_id').items():
             company_notices._mark_sent(company._get_dunning_today())
+        for notice in notices.sudo():
+            notice._plan_activity()
         notices.run_id._update_state()
 
     def action_print_letters(self):
@@ -105,6 +107,9 @@ class AccountDunningNotice(models.Model):
                     break
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
                 self.env.cr.rollback()  # somebody else was faster; what is left stays in the queue for the next time
+            except Exception:
+                self.env.cr.rollback()  # a broken transaction could not give the locks back
+                raise
             finally:
                 notices._release()
         with suppress(PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):  # another worker does the same
@@ -183,20 +188,20 @@ class AccountDunningNotice(models.Model):
 
         :return: the notices that are ready to go out
         """
-        notices = self._recheck(date)[0]
         try:
             with self.env.cr.savepoint():
+                notices = self._recheck(date)[0]
                 notices._render(date)
         except (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, psycopg2.OperationalError, psycopg2.InterfaceError):
             raise  # two transactions at once, or the connection: not the notice's fault
         except Exception as error:
-            if len(notices) == 1:
-                _logger.warning("Dunning notice %s can't be rendered", notices.id, exc_info=True)
-                notices.invalidate_recordset()
-                notices._fail(notices._describe(error))
-                return notices.browse()
-            middle = len(notices) // 2
-            return notices[:middle]._prepare_delivery(date) + notices[middle:]._prepare_delivery(date)
+            self.invalidate_recordset()
+            if len(self) == 1:
+                _logger.warning("Dunning notice %s can't be rendered", self.id, exc_info=True)
+                self._fail(self._describe(error))
+                return self.browse()
+            middle = len(self) // 2
+            return self[:middle]._prepare_delivery(date) + self[middle:]._prepare_delivery(date)
         return notices.filtered(lambda notice: notice.state != 'failed')
 
     def _render(self, date):

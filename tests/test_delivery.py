@@ -295,8 +295,10 @@ class TestDelivery(DunningMailCommon):
         with freeze_time('2024-04-10 08:00:00'):
             self._run_cron('ir_cron_dunning_send')
         self.assertEqual(len(self.sink.mails), 1)
+        self.level_1.write({'create_activity': True, 'activity_summary': "Call them"})
         notice.action_confirm_sent()
         self.assertEqual(notice.state, 'sent')
+        self.assertIn("Call them", notice.activity_ids.mapped('summary'))
         self.assertEqual(line.dunning_level_id, self.level_1)
 
     @freeze_time('2024-03-10 08:00:00')
@@ -348,6 +350,27 @@ class TestDelivery(DunningMailCommon):
             {notice.partner_id: notice.state for notice in notices},
             {self.partner_a: 'sent', self.partner_b: 'failed'})
         self.assertEqual(self._get_recipients(), ['a@example.com'])
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY)
+    def test_notice_that_cannot_be_checked_fails_alone(self):
+        line, notice = self._queue_notice()
+        other = self._queue_notice(partner=self.partner_b)[1]
+        refresh = self.registry['account.dunning.notice.line']._refresh
+
+        def stumble(lines, rows):
+            if lines.notice_id.partner_id == self.partner_a:
+                self.env.cr.execute("SELECT 1 / 0")
+            return refresh(lines, rows)
+
+        with (
+            patch.object(self.registry['account.dunning.notice.line'], '_refresh', stumble),
+            mute_logger('odoo.sql_db'),
+        ):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual((notice.state, other.state), ('failed', 'sent'))
+        self.assertIn("division by zero", notice.failure_reason)
+        self.assertFalse(line.dunning_level_id)
 
     # === channels ===
 
