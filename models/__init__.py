@@ -19,6 +19,7 @@ from . import account_dunning_notice_delivery
 from . import account_dunning_notice_letter
 from . import account_dunning_hand_over
 from . import account_dunning_pause
+from . import ir_attachment
 
 # What the screens show
 from . import account_dunning_explanation

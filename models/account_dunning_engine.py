@@ -531,27 +531,17 @@ class AccountDunningEngine(models.AbstractModel):
     def _get_transitions(self, procedures):
         """Where a line goes next, for every level that it can have and any number of days overdue (rule 5).
 
-        A line whose level belongs to another procedure, or was archived, counts as standing at the last level whose
-        delay is not longer than that level's.
-
         :return: rows (procedure, current level or 0, days from, days to (excluded), next level or 0, its delay in
             days, its rank in the procedure, days to wait since the last notice, minimum amount in company currency)
         """
         levels_by_procedure = {
-            procedure: procedure.level_ids.filtered('active').sorted(lambda level: (level.sequence, level.id))
-            for procedure in procedures
+            procedure: self._get_levels(procedure) for procedure in procedures
         }
         every_level = procedures.with_context(active_test=False).level_ids
         rows = []
         for procedure, levels in levels_by_procedure.items():
             for current in [self.env['account.dunning.level'], *every_level]:
-                if current in levels:
-                    position = list(levels).index(current) + 1
-                elif current:
-                    position = len([level for level in levels if level.delay_days <= current.delay_days])
-                else:
-                    position = 0
-                ahead = levels[position:]
+                ahead = levels[self._count_levels_behind(levels, current):]
                 bounds = sorted({-ANY_DAYS, 0, ANY_DAYS, *ahead.mapped('delay_days')})
                 for days_from, days_to in pairwise(bounds):
                     level = self._get_next_level(procedure, ahead, days_from)
@@ -562,6 +552,26 @@ class AccountDunningEngine(models.AbstractModel):
                         max(procedure.min_amount, level.min_amount),
                     ))
         return rows
+
+    @api.model
+    def _get_levels(self, procedure):
+        """The procedure's levels, without the archived ones, in their order."""
+        return procedure.level_ids.filtered('active').sorted(lambda level: (level.sequence, level.id))
+
+    @api.model
+    def _count_levels_behind(self, levels, current):
+        """How many of a procedure's levels a line has behind it.
+
+        A line whose level belongs to another procedure, or was archived, counts as standing at the last level whose
+        delay is not longer than that level's.
+
+        :param account.dunning.level levels: of the procedure, in their order
+        :param account.dunning.level current: the line's level, may be empty
+        :rtype: int
+        """
+        if current in levels:
+            return list(levels).index(current) + 1
+        return len([level for level in levels if current and level.delay_days <= current.delay_days])
 
     @api.model
     def _get_next_level(self, procedure, ahead, days):

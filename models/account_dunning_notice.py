@@ -127,12 +127,7 @@ class AccountDunningNotice(models.Model):
         if not notices:
             raise UserError(self.env._("Only proposals and failed notices can be sent."))
         if len(self) > 1:
-            # Whether a customer has got it already is decided for each one, not by a click on a list.
-            notices = notices.filtered(lambda notice: not notice.is_in_doubt)
-            if not notices:
-                raise UserError(self.env._(
-                    "Nobody knows whether these reminders went out: open each of them, and confirm that it was sent or "
-                    "send it again."))
+            notices = notices._leave_out_doubtful()
         notices._queue()
         return notices._notify_queued()
 
@@ -144,8 +139,11 @@ class AccountDunningNotice(models.Model):
         self.check_access('write')
         if any(notice.state == 'sent' or notice.handover_date for notice in self):
             raise UserError(self.env._("A notice that has gone out can't be dropped."))
-        for company, notices in self.grouped('company_id').items():
-            notices.filtered(lambda notice: notice.state in LIVE_STATES)._cancel(
+        notices = self.filtered(lambda notice: notice.state in LIVE_STATES)
+        if len(self) > 1:
+            notices = notices._leave_out_doubtful()
+        for company, notices in notices.grouped('company_id').items():
+            notices._cancel(
                 self.env._("Dropped by %(user)s", user=self.env.user.name), dropped_date=company._get_dunning_today())
 
     def action_set_level(self, level):
@@ -155,12 +153,13 @@ class AccountDunningNotice(models.Model):
         are.
 
         :param account.dunning.level | int level: a level of the notice's procedure
-        :raise UserError: when a notice is no proposal, or the level belongs to another procedure
+        :raise UserError: when a notice is no proposal or in doubt, or the level belongs to another procedure
         """
         self.check_access('write')
         level = level if isinstance(level, models.BaseModel) else self.env['account.dunning.level'].browse(level)
         if any(notice.state not in ('draft', 'failed') for notice in self):
             raise UserError(self.env._("The level can only be changed before the notice goes out."))
+        self.filtered('is_in_doubt')._leave_out_doubtful()
         if any(notice.procedure_id != level.procedure_id for notice in self):
             raise UserError(self.env._(
                 "“%(level)s” is no level of the procedure of these notices.", level=level.display_name))
@@ -179,6 +178,18 @@ class AccountDunningNotice(models.Model):
         })
         self.env.ref('account_dunning.ir_cron_dunning_send').sudo()._trigger()
 
+    def _leave_out_doubtful(self):
+        """Whether a customer has got a reminder already is decided for each one, not by a click on a list.
+
+        :raise UserError: when nothing but notices in doubt is left
+        """
+        notices = self.filtered(lambda notice: not notice.is_in_doubt)
+        if self and not notices:
+            raise UserError(self.env._(
+                "Nobody knows whether these reminders went out: open each of them, and confirm that it was sent or "
+                "send it again."))
+        return notices
+
     def _notify_queued(self):
         return {
             'type': 'ir.actions.client',
@@ -191,8 +202,9 @@ class AccountDunningNotice(models.Model):
         }
 
     def _set_level(self, level):
-        levels = level.procedure_id.level_ids.sorted(lambda level: (level.sequence, level.id))
-        rank = {level: position for position, level in enumerate(levels)}
+        engine = self.env['account.dunning.engine']
+        levels = engine._get_levels(level.procedure_id)
+        verdicts = engine._judge(self.line_ids.move_line_id, self[:1].date)
         reminded = self.env['account.dunning.notice.line'].search([
             ('move_line_id', 'in', self.line_ids.move_line_id.ids),
             ('level_id', '=', level.id),
@@ -202,7 +214,9 @@ class AccountDunningNotice(models.Model):
         self.write({'level_id': level.id, 'level_forced': True})
         for line in self.line_ids.filtered(lambda line: not line.is_coming_due):
             moves_up = (
-                rank.get(level, 0) > rank.get(line.previous_level_id, -1)
+                # A bill that follows another procedure than the notice stays where it is in its own.
+                verdicts.get(line.move_line_id, {}).get('procedure_id') == level.procedure_id.id
+                and level in levels[engine._count_levels_behind(levels, line.previous_level_id):]
                 and line.move_line_id not in reminded
             )
             line.write({

@@ -425,8 +425,11 @@ class TestDelivery(DunningMailCommon):
         notices.sudo().handover_date = '2024-03-10 07:59:00'
         self._run_cron('ir_cron_dunning_send')
         self.assertEqual(notices.mapped('is_in_doubt'), [True, True])
+        for action in (notices.action_send, notices.action_cancel):
+            with self.assertRaisesRegex(UserError, "open each of them"):
+                action()
         with self.assertRaisesRegex(UserError, "open each of them"):
-            notices.action_send()
+            notices[0].action_set_level(self.level_2)
         partner = self.env['res.partner'].create({'name': "C", 'email': 'c@example.com'})
         proposal = self._queue_notice(partner=partner)[1]
         proposal.sudo().state = 'draft'

@@ -1,6 +1,6 @@
 import inspect
 
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
 from odoo.service.model import get_public_method
 from odoo.tests import freeze_time, new_test_user, tagged
@@ -190,6 +190,20 @@ class TestRights(DunningCommon):
             with self.subTest(values=values), self.assertRaises(AccessError):
                 notice.write(values)
         self.assertEqual(notice.contact_id, contact)
+
+    def test_letter_that_went_out_stays(self):
+        letter = self.env['ir.attachment'].sudo().create({
+            'name': "letter.pdf", 'raw': b"Pay", 'res_model': self.notice._name, 'res_id': self.notice.id})
+        self.notice.sudo().attachment_id = letter
+        self.notice.sudo()._mark_sent(self.dunning_run.date)
+        letter = letter.with_user(self.users['manager'])
+        self.assertEqual(letter.raw, b"Pay")
+        with self.assertRaises(UserError):
+            letter.raw = b"Paid"
+        with self.assertRaises(UserError):
+            letter.unlink()
+        self.env['ir.attachment'].with_user(self.users['manager']).create({
+            'name': "note.txt", 'raw': b"x", 'res_model': self.notice._name, 'res_id': self.notice.id}).unlink()
 
     def test_level_of_an_invoice_is_written_by_the_flow_alone(self):
         self.notice.sudo()._mark_sent(self.dunning_run.date)

@@ -172,6 +172,24 @@ class TestRun(DunningCommon):
         run.notice_ids._mark_sent(fields.Date.to_date('2024-03-10'))
         self.assertEqual(line.dunning_level_id, self.level_1)
 
+    def test_chosen_level_leaves_bills_of_another_procedure_where_they_are(self):
+        other = self._create_procedure([5, 10, 15])
+        ours = self._create_due_invoice('2024-02-01', amount=80.0)
+        its = self._create_due_invoice('2024-02-01')
+        its.move_id.dunning_procedure_id = other
+        for date in ('2024-02-15', '2024-02-25'):
+            self._prepare(date).notice_ids._mark_sent(fields.Date.to_date(date))
+        levels = other.level_ids
+        self.assertEqual((ours.dunning_level_id, its.dunning_level_id), (self.level_2, levels[1]))
+        notice = self._prepare('2024-03-10').notice_ids
+        self.assertEqual(notice.procedure_id, self.procedure)
+        for level in (self.level_1, self.level_3):
+            notice.action_set_level(level)
+            self.assertEqual(
+                {line.move_line_id: (line.level_id, line.advances) for line in notice.line_ids},
+                {ours: (level if level == self.level_3 else self.level_2, level == self.level_3),
+                 its: (levels[1], False)})
+
     def test_level_of_another_procedure_is_refused(self):
         self._create_due_invoice('2024-02-01')
         notice = self._prepare('2024-03-10').notice_ids
