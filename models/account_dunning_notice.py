@@ -142,8 +142,8 @@ class AccountDunningNotice(models.Model):
         notices = self.filtered(lambda notice: notice.state in LIVE_STATES)
         if len(self) > 1:
             notices = notices._leave_out_doubtful()
-        for company, notices in notices.grouped('company_id').items():
-            notices._cancel(
+        for company, company_notices in notices.grouped('company_id').items():
+            company_notices._cancel(
                 self.env._("Dropped by %(user)s", user=self.env.user.name), dropped_date=company._get_dunning_today())
 
     def action_set_level(self, level):
