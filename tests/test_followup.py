@@ -354,8 +354,11 @@ class TestFollowup(DunningCommon):
         self.assertEqual(
             self.level_1.summary, "10 days after the due date: e-mail, letter, 7 days to pay, new orders on hold")
         self.level_1.sudo().write({
-            'send_email': False, 'print_letter': False, 'credit_hold': False, 'delay_days': -3, 'deadline_days': 0})
-        self.assertEqual(self.level_1.summary, "3 days before the due date: nothing is sent")
+            'send_email': False, 'print_letter': False, 'create_activity': True, 'credit_hold': False, 'delay_days': -3,
+            'deadline_days': 0})
+        self.assertEqual(self.level_1.summary, "3 days before the due date: activity")
+        unfinished = self.level_1.new({'send_email': False, 'delay_days': 0})
+        self.assertEqual(unfinished.summary, "On the due date: nothing is sent")
 
     def test_procedure_warns_of_delays_that_do_not_rise(self):
         self.assertFalse(self.procedure.level_warning)
