@@ -224,6 +224,7 @@ class AccountDunningNotice(models.Model):
             "%(customer)s has no e-mail address, postal address or telephone number to send this reminder to.",
             customer=unreachable.contact_id[:1].display_name or ''))
         reachable = self - unreachable
+        reachable._ensure_portal_tokens()
         reachable._render_letters()
         reachable._render_mails()
 

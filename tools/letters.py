@@ -214,6 +214,6 @@ def export_letters(odoo, folder):
     """Write the letters of all notices that have gone out into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for notice in odoo["account.dunning.notice"].search([("state", "=", "sent"), ("attachment_id", "!=", False)]):
-        path = folder / notice.attachment_id.name.replace("/", "-")
-        if not path.exists():
-            path.write_bytes(notice.attachment_id.raw)
+        path, content = folder / notice.attachment_id.name.replace("/", "-"), notice.attachment_id.raw
+        if content.startswith(b"%PDF") and not path.exists():  # a replay leaves letters out
+            path.write_bytes(content)

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import datetime
 import gc
+import io
 import shutil
 import time
 from collections import defaultdict
@@ -77,7 +78,8 @@ def tell_broken(problems, count):
 
 def no_letter(report, reference, res_ids=None, data=None):
     """Stands in for the rendering of letters on the days without a sample."""
-    return b"<p>Not rendered: see --letters of ./dev replay</p>", "html"
+    text = b"Not rendered: see --letters of ./dev replay"
+    return {record_id: {"stream": io.BytesIO(text)} for record_id in res_ids}, "pdf"
 
 
 class Replay:
