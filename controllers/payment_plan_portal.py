@@ -1,7 +1,7 @@
 import base64
 import binascii
 
-from odoo import fields, http
+from odoo import http
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
 from odoo.http import request
 
@@ -184,7 +184,7 @@ class PaymentPlanPortal(PortalAccount):
                 subtype_xmlid='mail.mt_comment',
             )
             plan_sudo._warn_responsible(
-                request.env._("Payment plan declined by the customer"), fields.Date.context_today(plan_sudo))
+                request.env._("Payment plan declined by the customer"), plan_sudo.company_id._get_dunning_today())
         return request.redirect(plan_sudo.get_portal_url())
 
 

@@ -75,7 +75,7 @@ class AccountDispute(models.Model):
         tracking=True,
         index=True,
     )
-    date_opened = fields.Date(string="Opened", required=True, default=fields.Date.context_today)
+    date_opened = fields.Date(string="Opened", required=True, default=lambda self: self.env.company._get_dunning_today())
     date_resolved = fields.Date(string="Resolved", readonly=True, copy=False)
     age_days = fields.Integer(string="Days open", compute='_compute_age_days')
     state = fields.Selection(
@@ -128,8 +128,8 @@ class AccountDispute(models.Model):
 
     @api.depends('date_opened', 'date_resolved')
     def _compute_age_days(self):
-        today = fields.Date.context_today(self)
         for dispute in self:
+            today = (dispute.company_id or self.env.company)._get_dunning_today()
             opened = dispute.date_opened or today
             dispute.age_days = ((dispute.date_resolved or today) - opened).days
 
@@ -187,7 +187,7 @@ class AccountDispute(models.Model):
         if self.filtered(lambda dispute: dispute.state != 'open'):
             raise UserError(self.env._("A resolved dispute is part of the invoice's history and can't be deleted."))
         # Opened by mistake: what it paused goes on
-        self.block_id._end(fields.Date.context_today(self))
+        self.block_id._end_today()
 
     def _check_guarded_fields(self, vals):
         # EXTENDS 'account_dunning': what comes from the invoice may be named, it is not taken from there
@@ -206,8 +206,8 @@ class AccountDispute(models.Model):
         """
         self.check_access('write')
         self._check_open()
-        today = fields.Date.context_today(self)
         for dispute in self:
+            today = dispute.company_id._get_dunning_today()
             credit_note = dispute._create_credit_note(today)
             dispute.sudo().write({'state': 'accepted', 'date_resolved': today, 'credit_note_id': credit_note.id})
         self._tell_invoices(lambda dispute: self.env._(
@@ -221,9 +221,9 @@ class AccountDispute(models.Model):
         """
         self.check_access('write')
         self._check_open()
-        today = fields.Date.context_today(self)
-        self.sudo().write({'state': 'rejected', 'date_resolved': today})
-        self.block_id._end(today)
+        for company, disputes in self.grouped('company_id').items():
+            disputes.sudo().write({'state': 'rejected', 'date_resolved': company._get_dunning_today()})
+        self.block_id._end_today()
         self._tell_invoices(lambda dispute: self.env._(
             "Dispute of %(amount)s rejected; dunning goes on.", amount=dispute._format_amount()))
 

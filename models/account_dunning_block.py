@@ -72,7 +72,8 @@ class AccountDunningBlock(models.Model):
     amount = fields.Monetary(
         help="0: all of it is paused; else only so much of the lines, the rest is dunned.",
     )
-    date_from = fields.Date(string="From", required=True, default=fields.Date.context_today)
+    date_from = fields.Date(
+        string="From", required=True, default=lambda self: self.env.company._get_dunning_today())
     date_until = fields.Date(string="Until", help="The last day of the pause; empty: until it is ended by hand.")
     state = fields.Selection(
         string="Status",
@@ -145,8 +146,8 @@ class AccountDunningBlock(models.Model):
 
     @api.depends('date_from', 'date_until', 'date_ended', 'state')
     def _compute_age_days(self):
-        today = fields.Date.context_today(self)
         for block in self:
+            today = (block.company_id or self.env.company)._get_dunning_today()
             last = block.date_ended if block.state == 'ended' else today
             block.age_days = max(((last or today) - block.date_from).days, 0) if block.date_from else 0
 
@@ -201,7 +202,7 @@ class AccountDunningBlock(models.Model):
                 "This pause belongs to payment plan %s, which is still running. Cancel the plan to resume dunning.",
                 plan.name,
             ))
-        self._end(fields.Date.context_today(self))
+        self._end_today()
 
     def action_open_origin(self):
         """Open the dispute, promise or plan that opened the pause."""
@@ -292,6 +293,11 @@ class AccountDunningBlock(models.Model):
         ))
         self.invalidate_recordset(['state', 'date_ended', 'broken'])
 
+    def _end_today(self):
+        """End the pauses today, each on its company's own day."""
+        for company, blocks in self.grouped('company_id').items():
+            blocks._end(company._get_dunning_today())
+
     @api.model
     def _find_of_lines(self, lines):
         """Active blocks that name one of the lines."""
@@ -299,13 +305,10 @@ class AccountDunningBlock(models.Model):
             return self.browse()
         return self.sudo().search([('state', '=', 'active'), ('move_line_ids', 'in', lines.ids)])
 
-    def _end_without_lines(self, date):
-        """A pause whose last line is gone must not become a pause of the whole customer.
-
-        :param datetime.date date: the day on which it ends
-        """
+    def _end_without_lines(self):
+        """A pause whose last line is gone must not become a pause of the whole customer."""
         self.invalidate_recordset(['move_line_ids'])
-        self.filtered(lambda block: not block.move_line_ids)._end(date)
+        self.filtered(lambda block: not block.move_line_ids)._end_today()
 
     #=== TOOLING ===#
 

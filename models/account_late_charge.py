@@ -119,8 +119,10 @@ class AccountLateCharge(models.Model):
         if not claimed:
             raise UserError(self.env._("Only claimed charges that are not invoiced or waived can be invoiced."))
         claimed._check_invoice_settings()
-        return claimed._create_invoices(fields.Date.context_today(self))._get_records_action(
-            name=self.env._("Charge invoices"))
+        invoices = self.env['account.move'].union(*(
+            charges._create_invoices(company._get_dunning_today())
+            for company, charges in claimed.grouped('company_id').items()))
+        return invoices._get_records_action(name=self.env._("Charge invoices"))
 
     def action_view_charge_invoice(self):
         self.ensure_one()
@@ -254,12 +256,13 @@ class AccountLateCharge(models.Model):
         # two people at once: the second waits here, fails to serialise, and sees the first one's work when retried
         charges.lock_for_update()
         charges.charge_move_id._cancel_late_charges(reason)
-        charges.write({
-            'state': 'waived',
-            'waive_reason': reason,
-            'waive_user_id': self.env.uid,
-            'waive_date': fields.Date.context_today(self),
-        })
+        for company, company_charges in charges.grouped('company_id').items():
+            company_charges.write({
+                'state': 'waived',
+                'waive_reason': reason,
+                'waive_user_id': self.env.uid,
+                'waive_date': company._get_dunning_today(),
+            })
         for notice in charges.notice_ids:
             total = notice._format_charge_totals(charges & notice.charge_ids)
             notice.message_post(body=self.env._(

@@ -500,7 +500,7 @@ class AccountLateChargeRule(models.Model):
             and (not date or (line.date_maturity or line.date) < date))
         return rule._get_compensation_in_currency(
             sum(lines.mapped('amount_residual_currency')), move.currency_id, move.company_id,
-            date or fields.Date.context_today(self))
+            date or move.company_id._get_dunning_today())
 
     def _for_move(self, move):
         """The rule itself, or for an empty one that which the invoice's customer falls under."""

@@ -180,7 +180,7 @@ class AccountMove(models.Model):
         if credit_notes := posted.filtered(lambda move: move.move_type == 'out_refund' and move.state == 'posted'):
             disputes = self.env['account.dispute'].sudo().search([
                 ('credit_note_id', 'in', credit_notes.ids), ('block_id.state', '=', 'active')])
-            disputes.block_id._end(fields.Date.context_today(self))
+            disputes.block_id._end_today()
         return posted
 
     def _get_dunning_open_lines(self):

@@ -86,12 +86,12 @@ class AccountMove(models.Model):
 
         :param str reason: reference of the credit note
         """
-        today = fields.Date.context_today(self)
         self.filtered(lambda move: move.state == 'draft').button_cancel()
         posted = self.filtered(lambda move: move.state == 'posted' and not move.reversal_move_ids)
         if posted:
             posted._reverse_moves([
-                {'ref': reason, 'date': today, 'invoice_date': today, 'is_late_charge': True} for _move in posted
+                {'ref': reason, 'date': today, 'invoice_date': today, 'is_late_charge': True}
+                for today in (move.company_id._get_dunning_today() for move in posted)
             ], cancel=True)
 
     def _get_late_charge_sheet(self, date, charges=None):

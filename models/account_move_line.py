@@ -38,7 +38,7 @@ class AccountMoveLine(models.Model):
         # EXTENDS 'account': a pause whose last line is gone must not become one of the whole customer
         blocks = self.env['account.dunning.block']._find_of_lines(self)
         result = super().unlink()
-        blocks._end_without_lines(fields.Date.context_today(self))
+        blocks._end_without_lines()
         return result
 
     def _reconcile_post_hook(self, data):

@@ -91,7 +91,7 @@ class AccountPaymentPlan(models.Model):
         copy=False,
         index=True,
     )
-    date = fields.Date(required=True, default=fields.Date.context_today)
+    date = fields.Date(required=True, default=lambda self: self.env.company._get_dunning_today())
     date_validity = fields.Date(
         string="Offer valid until",
         compute='_compute_date_validity',
@@ -350,7 +350,8 @@ class AccountPaymentPlan(models.Model):
         if over := self.filtered(lambda plan: plan.state in ('done', 'broken', 'cancelled'))[:1]:
             raise UserError(self.env._("Payment plan %s is already over.", over.name))
         offered = self.filtered(lambda plan: plan.state != 'draft')
-        self._close(fields.Date.context_today(self), 'cancelled')
+        for company, plans in self.grouped('company_id').items():
+            plans._close(company._get_dunning_today(), 'cancelled')
         offered._tell_all(lambda plan: self.env._("Payment plan %s cancelled.", plan.name))
 
     def action_break(self):
@@ -361,7 +362,8 @@ class AccountPaymentPlan(models.Model):
         self.check_access('write')
         if other := self.filtered(lambda plan: plan.state not in ('signed', 'active'))[:1]:
             raise UserError(self.env._("Only a signed payment plan can be broken; %s is not.", other.name))
-        self._break(fields.Date.context_today(self))
+        for company, plans in self.grouped('company_id').items():
+            plans._break(company._get_dunning_today())
 
     def action_replan(self):
         """Prepare another plan for what is still open; this one is cancelled when the new one is made.
@@ -517,7 +519,7 @@ class AccountPaymentPlan(models.Model):
         """Whether the customer can sign on the portal."""
         self.ensure_one()
         return self.state == 'offered' and (
-            not self.date_validity or self.date_validity >= fields.Date.context_today(self))
+            not self.date_validity or self.date_validity >= self.sudo().company_id._get_dunning_today())
 
     def _sign(self, name, signature=None):
         """The customer agrees. Active at once, unless a down payment has to come first.
@@ -536,7 +538,7 @@ class AccountPaymentPlan(models.Model):
             'signature': signature,
         })
         down_payment = self.installment_ids.filtered('is_down_payment')
-        today = fields.Date.context_today(self)
+        today = self.sudo().company_id._get_dunning_today()
         self._open_block(
             max(down_payment.date, today) + timedelta(days=self.company_id.plan_grace_days) if down_payment else False)
         self._tell_all(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s.", plan=plan.name, name=name))
@@ -573,9 +575,10 @@ class AccountPaymentPlan(models.Model):
         self.sudo().write({'state': 'active'})
         self.block_id.write({'date_until': False, 'state': 'active', 'date_ended': False, 'broken': False})
         # What was promised for these lines is now in the plan
-        self.env['account.payment.promise'].search([
-            ('state', '=', 'open'), ('move_line_ids.payment_plan_id', 'in', self.ids),
-        ])._cancel(fields.Date.context_today(self), self.env._("replaced by a payment plan"))
+        for company, plans in self.sudo().grouped('company_id').items():
+            self.env['account.payment.promise'].search([
+                ('state', '=', 'open'), ('move_line_ids.payment_plan_id', 'in', plans.ids),
+            ])._cancel(company._get_dunning_today(), self.env._("replaced by a payment plan"))
         self._tell_all(lambda plan: self.env._("Payment plan %s is active.", plan.name))
 
     def _close(self, date, state):
@@ -842,12 +845,13 @@ class AccountPaymentPlan(models.Model):
         ])
         if not plans:
             return
-        today = fields.Date.context_today(self)
-        done = plans.filtered(lambda plan: plan.state == 'done')
-        if done:
-            done._update_progress(today)
-            done.filtered(lambda plan: plan.currency_id.compare_amounts(plan.amount_open, 0.0) > 0)._reopen()
-        plans.filtered(lambda plan: plan.state in self._get_live_states())._follow_up(today)
+        for company, company_plans in plans.grouped('company_id').items():
+            today = company._get_dunning_today()
+            done = company_plans.filtered(lambda plan: plan.state == 'done')
+            if done:
+                done._update_progress(today)
+                done.filtered(lambda plan: plan.currency_id.compare_amounts(plan.amount_open, 0.0) > 0)._reopen()
+            company_plans.filtered(lambda plan: plan.state in self._get_live_states())._follow_up(today)
 
     #=== TOOLING ===#
 

@@ -46,7 +46,8 @@ class AccountPaymentPromise(models.Model):
     amount = fields.Monetary(required=True)
     date = fields.Date(string="Promised for", required=True)
     date_promised = fields.Date(
-        string="Promised on", required=True, readonly=True, copy=False, default=fields.Date.context_today)
+        string="Promised on", required=True, readonly=True, copy=False,
+        default=lambda self: self.env.company._get_dunning_today())
     date_closed = fields.Date(string="Kept or broken on", readonly=True, copy=False)
     method = fields.Selection(
         selection=[
@@ -208,14 +209,15 @@ class AccountPaymentPromise(models.Model):
         if self.filtered(lambda promise: promise.state in ('kept', 'broken')):
             raise UserError(self.env._("A kept or broken promise is part of the customer's history and can't be "
                                        "deleted."))
-        self.block_id._end(fields.Date.context_today(self))
+        self.block_id._end_today()
 
     #=== ACTION METHODS ===#
 
     def action_cancel(self):
         """Give up the promise without blaming the customer: dunning goes on as before."""
         self.check_access('write')
-        self._cancel(fields.Date.context_today(self), self.env._("cancelled"))
+        for company, promises in self.grouped('company_id').items():
+            promises._cancel(company._get_dunning_today(), self.env._("cancelled"))
 
     #=== BUSINESS METHODS ===#
 

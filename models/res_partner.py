@@ -325,7 +325,7 @@ class ResPartner(models.Model):
             ('account_id.non_trade', '=', False),
             ('reconciled', '=', False),
         ], order='date_maturity, date, id')
-        today = fields.Date.context_today(self)
+        today = company._get_dunning_today()
         items = []
         for currency, of_currency in lines.grouped('currency_id').items():
             late = of_currency.filtered(lambda line: (line.date_maturity or line.date) < today and line.balance > 0)

@@ -84,7 +84,7 @@ class ResPartner(models.Model):
         root = self.env.company.root_id
         customers = self.commercial_partner_id._origin
         amounts = self.env['account.credit.exposure']._get_amounts(
-            {root: customers}, fields.Date.context_today(self))
+            {root: customers}, root.sudo()._get_dunning_today())
         for partner in self:
             key = (partner.commercial_partner_id._origin.id, root.id)
             partner.credit_exposure = amounts[key].total if key in amounts else 0.0

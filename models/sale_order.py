@@ -20,6 +20,11 @@ ORDER_WORTH_FIELDS = frozenset({
     'order_line', 'partner_id', 'partner_invoice_id', 'company_id', 'currency_id', 'pricelist_id', 'date_order',
     'payment_term_id', 'state', *ORDER_FIGURES,
 })
+# What a customer's terms are read from, see `res.partner._get_credit_terms()`.
+TERMS_FIELDS = (
+    'credit_policy', 'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_hold',
+    'credit_hold_reason',
+)
 # Keys of `cr.cache`: no context key can be taken for them.
 CHECKED_ORDERS = 'account_dunning.checked_orders'
 WATCHED_ORDERS = 'account_dunning.watched_orders'
@@ -306,8 +311,13 @@ class SaleOrder(models.Model):
         :return: the decision for each order id
         :rtype: dict[int, CreditDecision]
         """
-        date = fields.Date.context_today(self)
-        self.sudo().partner_id.union(self.sudo().partner_invoice_id).mapped('commercial_partner_id')  # in one go
+        roots = self.company_id.sudo().root_id
+        partners = self.sudo().partner_id.union(
+            self.sudo().partner_invoice_id, roots.partner_id, self.env.user.sudo().partner_id)
+        for root in roots:  # all that is asked of them, in one go
+            partners._origin.with_company(root).fetch(['commercial_partner_id', 'tz', *TERMS_FIELDS])
+        # The company's day: what counts does not depend on where the user sits.
+        days = {root: root._get_dunning_today() for root in roots}
         use_limit = {company: company.account_use_credit_limit for company in self.company_id.sudo()}
         terms = {}
         for company, orders in self.sudo().grouped('company_id').items():
@@ -316,7 +326,8 @@ class SaleOrder(models.Model):
                     *(order._get_credit_customers() for order in orders))
                 terms.update({
                     (partner.id, company.id): partner_terms
-                    for partner, partner_terms in customers._get_credit_terms(company, date).items()
+                    for partner, partner_terms in customers._get_credit_terms(
+                        company, days[company.root_id]).items()
                 })
 
         customers = defaultdict(lambda: self.env['res.partner'].sudo())
@@ -330,9 +341,12 @@ class SaleOrder(models.Model):
                 elif with_exposure or partner_terms.policy != 'off' or use_limit[company]:
                     customers[company.root_id] |= partner
         Exposure = self.env['account.credit.exposure'].sudo()
-        amounts = Exposure._get_amounts(lock_customers, date, lock=True)
-        amounts.update(Exposure._get_amounts(
-            {company: partners - lock_customers[company] for company, partners in customers.items()}, date))
+        amounts = {}
+        for date in sorted(set(days.values())):  # one, unless companies on either side of midnight are asked about
+            same_day = [root for root, day in days.items() if day == date]
+            amounts.update(Exposure._get_amounts({root: lock_customers[root] for root in same_day}, date, lock=True))
+            amounts.update(Exposure._get_amounts(
+                {root: customers[root] - lock_customers[root] for root in same_day}, date))
 
         decisions = {}
         confirming = defaultdict(float)  # by customer and main company: quotations of this batch that pass

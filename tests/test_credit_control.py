@@ -147,6 +147,39 @@ class TestCreditDecision(CreditCommon):
             order.invalidate_recordset()
             self.assertTrue(order.credit_needs_release, "31 days old")
 
+    def test_the_day_is_the_companys_and_not_the_users(self):
+        """Half past twelve in London on the 10th is the 11th in Auckland, where the salesperson sits."""
+        self.company.partner_id.tz = 'UTC'
+        self.salesperson.tz = 'Pacific/Auckland'
+        self.customer.write({
+            'credit_limit': 50, 'credit_limit_extra': 100, 'credit_limit_extra_until': '2024-06-10'})
+        order = self._order(100).with_user(self.salesperson).with_context(tz='Pacific/Auckland')
+        with freeze_time('2024-06-10 12:30:00'):
+            self.assertRecordValues(order, [{'credit_needs_release': False, 'credit_limit': 150}])
+        with freeze_time('2024-06-11 00:30:00'):
+            order.invalidate_recordset()
+            self.assertRecordValues(order, [{'credit_needs_release': True, 'credit_limit': 50}])
+
+    def test_orders_of_companies_on_either_side_of_midnight(self):
+        other = self.setup_other_company()['company']
+        other.credit_policy = 'block'
+        self.company.partner_id.tz = 'UTC'
+        other.partner_id.tz = 'Pacific/Auckland'
+        for company in (self.company, other):
+            self.customer.with_company(company).write({
+                'credit_limit': 50, 'credit_limit_extra': 100, 'credit_limit_extra_until': '2024-06-10'})
+        here = self._order(100)
+        there = self.env['sale.order'].with_company(other).create({
+            'partner_id': self.customer.id, 'company_id': other.id,
+            'order_line': [Command.create({
+                'product_id': self.env['product.product'].create({'name': "Anybody's", 'taxes_id': False}).id,
+                'price_unit': 100,
+            })],
+        })
+        with freeze_time('2024-06-10 12:30:00'):
+            decisions = (here + there)._decide_credit(lock=True)
+            self.assertEqual([decisions[order.id].state for order in (here, there)], ['ok', 'hold'])
+
     # === Odoo's banner === #
 
     def test_banner_on_invoices_says_what_the_check_says(self):

@@ -274,6 +274,17 @@ class TestPaymentPlan(PaymentPlanCommon, DunningMailCommon):
         with self.assertRaisesRegex(UserError, "not on offer"):
             plan.action_sign()
 
+    def test_the_offer_is_good_until_the_end_of_the_companys_day(self):
+        """The customer may sit where it is tomorrow already."""
+        self.company.sudo().partner_id.tz = 'UTC'
+        plan = self._plan(sign=False).with_context(tz='Pacific/Auckland')
+        with freeze_time('2024-03-15 12:30:00'):
+            self.assertTrue(plan._has_to_be_signed())
+            plan.action_sign()
+        with freeze_time('2024-03-15 13:30:00'):
+            plan.action_cancel()
+        self.assertEqual((plan.date_closed, plan.block_id.date_ended), (date(2024, 3, 15), date(2024, 3, 15)))
+
     def test_activation_replaces_open_promises(self):
         promise = self.env['account.payment.promise'].create({
             'partner_id': self.partner_a.id, 'company_id': self.company.id, 'amount': 1000.0, 'date': '2024-03-03'})

@@ -140,10 +140,10 @@ class AccountDunningCall(models.TransientModel):
         return values
 
     def _default_promise_date(self):
-        return fields.Date.context_today(self) + timedelta(days=7)
+        return self.env.company._get_dunning_today() + timedelta(days=7)
 
     def _default_activity_date(self):
-        return fields.Date.context_today(self) + timedelta(days=1)
+        return self.env.company._get_dunning_today() + timedelta(days=1)
 
     #=== COMPUTE METHODS ===#
 
@@ -165,8 +165,8 @@ class AccountDunningCall(models.TransientModel):
 
     @api.depends('open_move_ids')
     def _compute_move_ids(self):
-        today = fields.Date.context_today(self)
         for call in self:
+            today = (call.company_id or self.env.company)._get_dunning_today()
             if not call.move_ids:
                 overdue = call.open_move_ids._origin._get_dunning_open_lines().filtered(
                     lambda line: (line.date_maturity or line.date) < today)
@@ -268,7 +268,7 @@ class AccountDunningCall(models.TransientModel):
 
         :raise UserError: without amount or date, with a date that is over, or for invoices in several currencies
         """
-        if not self.promise_date or self.promise_date < fields.Date.context_today(self):
+        if not self.promise_date or self.promise_date < self.company_id._get_dunning_today():
             raise UserError(self.env._("Give the day of the promise; it can't be over."))
         if self.currency_id.compare_amounts(self.promise_amount, 0.0) <= 0:
             raise UserError(self.env._("Give the amount that is promised."))

@@ -9,9 +9,12 @@ class AccountLateChargeSheet(models.TransientModel):
 
     move_id = fields.Many2one(comodel_name='account.move', string="Invoice", required=True, readonly=True)
     date = fields.Date(
-        string="Until", required=True, default=fields.Date.context_today,
+        string="Until", required=True, default=lambda self: self._default_date(),
         help="What could be charged is computed until this day. Nothing is written.")
     sheet = fields.Html(compute='_compute_sheet', sanitize=False)
+
+    def _default_date(self):
+        return self.env.company._get_dunning_today()
 
     @api.depends('move_id', 'date')
     def _compute_sheet(self):

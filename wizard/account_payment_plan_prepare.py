@@ -99,13 +99,13 @@ class AccountPaymentPlanPrepare(models.TransientModel):
         return values
 
     def _default_date_down_payment(self):
-        return fields.Date.context_today(self) + relativedelta(days=7)
+        return self.env.company._get_dunning_today() + relativedelta(days=7)
 
     def _default_date_first(self):
-        return fields.Date.context_today(self) + relativedelta(months=1)
+        return self.env.company._get_dunning_today() + relativedelta(months=1)
 
     def _default_date_validity(self):
-        return fields.Date.context_today(self) + relativedelta(days=14)
+        return self.env.company._get_dunning_today() + relativedelta(days=14)
 
     #=== COMPUTE METHODS ===#
 
@@ -124,8 +124,8 @@ class AccountPaymentPlanPrepare(models.TransientModel):
 
     @api.depends('partner_id', 'company_id')
     def _compute_move_line_ids(self):
-        today = fields.Date.context_today(self)
         for prepare in self:
+            today = (prepare.company_id or self.env.company)._get_dunning_today()
             if prepare.move_line_ids:
                 continue
             lines = prepare.open_line_ids.filtered(
@@ -209,7 +209,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
             rhythm=self.rhythm,
             end_of_month=self.end_of_month,
             down_payment=self.down_payment,
-            date_down_payment=self.date_down_payment or fields.Date.context_today(self),
+            date_down_payment=self.date_down_payment or self.company_id._get_dunning_today(),
             tax_amount=self.env['account.payment.plan']._get_tax_amount(
                 self.move_line_ids) if self.tax_first else 0.0,
         )
