@@ -47,8 +47,28 @@ class AccountDunningNotice(models.Model):
                 continue
             rule = self.env['account.late.charge.rule']._find_rules(
                 notice.company_id, notice.partner_id)[notice.partner_id]
-            if warning := rule and rule._get_rate_warning(notice.date):
-                notice.charge_warning = f"{rule.name}: {warning}"
+            if warnings := rule and [*filter(None, [rule._get_rate_warning(notice.date)]),
+                                     *notice._get_exchange_warnings(rule)]:
+                notice.charge_warning = f"{rule.name}: {' '.join(warnings)}"
+
+    def _get_exchange_warnings(self, rule):
+        """Say for which bills a sum of the rule can't be converted.
+
+        :param account.late.charge.rule rule: the rule of the notice's customer
+        :rtype: list[str]
+        """
+        self.ensure_one()
+        if not (rule.tier_ids or rule.reminder_fee):
+            return []
+        factors = rule._get_exchange_factors(
+            self.company_id, {(rule.currency_id, currency, self.date) for currency in self.line_ids.currency_id})
+        return [
+            self.env._(
+                "There is no exchange rate between %(rule_currency)s and %(currency)s: bills in %(currency)s bear no "
+                "compensation and no fee.",
+                rule_currency=rule.currency_id.name, currency=currency.name)
+            for (_rule_currency, currency, _day), factor in factors.items() if not factor
+        ]
 
     #=== ACTION METHODS ===#
 
@@ -101,6 +121,7 @@ class AccountDunningNotice(models.Model):
         claims = notices._get_charge_claims(date)
         notices._insert_interest(claims, date)
         notices._insert_compensation(claims, date)
+        notices._insert_fees(claims, date)
         notices._link_charges()
         notices._update_charges_amount()
 
@@ -263,45 +284,95 @@ class AccountDunningNotice(models.Model):
         amounts = defaultdict(float)
         first = {}
         for claim in claims:
-            amounts[claim['move_id']] += claim['amount_due']
-            first.setdefault(claim['move_id'], claim)
+            if claim['rule'].tier_ids:
+                amounts[claim['move_id']] += claim['amount_due']
+                if claim['date_default'] < first.setdefault(claim['move_id'], claim)['date_default']:
+                    first[claim['move_id']] = claim
         had = {move.id for (move,) in self.env['account.late.charge'].sudo()._read_group(
             [('move_id', 'in', list(amounts)), ('kind', '=', 'compensation'), ('state', '!=', 'proposed')],
             ['move_id'])}
-        texts = self._get_legal_texts(claims)
+        self._insert_sums('compensation', [
+            (claim, amounts[move_id]) for move_id, claim in first.items() if move_id not in had
+        ], date, self.env['account.late.charge.rule']._get_compensations)
+
+    def _insert_fees(self, claims, date):
+        """Propose the fee of each notice that is not the first reminder of all it charges.
+
+        It stands with the oldest of the invoices that have been reminded of before. Fees are in the invoice's
+        currency, at the exchange rate of the day of the reminder that they are for.
+
+        :param date date: the day of the notices
+        """
+        had = {notice.id for (notice,) in self.env['account.late.charge'].sudo()._read_group(
+            [('notice_id', 'in', self.ids), ('kind', '=', 'fee')], ['notice_id'])}  # waived before it went out
+        claims = [
+            claim for claim in claims
+            if claim['rule'].reminder_fee and claim['amount_due'] > 0 and claim['notice_id'] not in had
+        ]
+        reminders = self.env['account.late.charge.rule']._get_first_reminders([claim['line_id'] for claim in claims])
+        oldest = {}
+        for claim in sorted(claims, key=lambda claim: (claim['date_maturity'], claim['line_id'])):
+            if claim['line_id'] in reminders and reminders[claim['line_id']][0] < date:
+                oldest.setdefault(claim['notice_id'], claim)
+
+        def get_fees(company, debts):
+            factors = self.env['account.late.charge.rule']._get_exchange_factors(
+                company, {(rule.currency_id, currency, date) for rule, _amount, currency, _day in debts})
+            return [
+                currency.round(rule.reminder_fee * factors[rule.currency_id, currency, date])
+                for rule, _amount, currency, _day in debts
+            ]
+
+        self._insert_sums('fee', [(claim, None) for claim in oldest.values()], date, get_fees)
+
+    def _insert_sums(self, kind, claims, date, get_sums):
+        """Propose a sum for each claim, in one statement for all.
+
+        :param str kind: 'compensation' or 'fee'
+        :param list claims: `(claim, the debt that the sum is for, or None)`
+        :param date date: the day on which it is claimed
+        :param get_sums: function of a company and `(rule, debt, currency, first day of delay)` of each of its claims
+        """
         notices = {notice.id: notice for notice in self}
+        texts = self._get_legal_texts([claim for claim, _amount in claims])
         currencies = {
             currency.id: currency for currency in self.env['res.currency'].browse(
-                {claim['currency_id'] for claim in claims})
+                {claim['currency_id'] for claim, _amount in claims})
         }
+        by_company = defaultdict(list)
+        for claim, amount in claims:
+            by_company[notices[claim['notice_id']].company_id].append((claim, amount))
         rows = []
-        for move_id, amount in amounts.items():
-            claim = first[move_id]
-            rule, notice, currency = claim['rule'], notices[claim['notice_id']], currencies[claim['currency_id']]
-            if move_id in had or not rule.tier_ids:
-                continue
-            compensation = rule._get_compensation_in_currency(amount, currency, notice.company_id, date)
-            if currency.compare_amounts(compensation, 0.0) > 0:
-                rows.append((
-                    notice.id, notice.company_id.id, notice.partner_id.id, rule.id, move_id, claim['move_name'],
-                    claim['line_id'], claim['date_maturity'], amount, compensation, currency.id, texts[notice.id],
-                ))
+        for company, company_claims in by_company.items():
+            sums = get_sums(company, [
+                (claim['rule'], amount, currencies[claim['currency_id']], claim['date_default'])
+                for claim, amount in company_claims
+            ])
+            rows += [
+                (
+                    claim['notice_id'], company.id, notices[claim['notice_id']].partner_id.id, claim['rule'].id,
+                    claim['move_id'], claim['move_name'], claim['line_id'], claim['date_maturity'], amount, charge,
+                    claim['currency_id'], texts[claim['notice_id']], kind, date,
+                )
+                for (claim, amount), charge in zip(company_claims, sums, strict=True)
+                if currencies[claim['currency_id']].compare_amounts(charge, 0.0) > 0
+            ]
         if not rows:
             return
         self.env.execute_query(SQL(
             """
             INSERT INTO account_late_charge (
-                   create_uid, create_date, write_uid, write_date, state, kind, date,
+                   create_uid, create_date, write_uid, write_date, state,
                    notice_id, company_id, partner_id, rule_id, move_id, move_name, move_line_id, date_maturity,
-                   base, amount, currency_id, legal_basis)
-            SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', 'compensation',
-                   %(date)s, row.*
+                   base, amount, currency_id, legal_basis, kind, date)
+            SELECT %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC', 'proposed', row.*
               FROM %(rows)s AS row
          RETURNING id
             """,
-            uid=self.env.uid, date=date,
+            uid=self.env.uid,
             rows=_sql_rows(rows, (
-                'int', 'int', 'int', 'int', 'int', 'text', 'int', 'date', 'numeric', 'numeric', 'int', 'text')),
+                'int', 'int', 'int', 'int', 'int', 'text', 'int', 'date', 'numeric', 'numeric', 'int', 'text', 'text',
+                'date')),
         ))
         self.env['account.late.charge'].invalidate_model()
 
@@ -413,11 +484,16 @@ class AccountDunningNotice(models.Model):
             lambda line: reminded.get(line.move_line_id.id, (date, False))[0] >= date)
         if not lines:
             return None
-        invoices = []
-        for move, group in lines.grouped('move_id').items():
-            currency = group.currency_id[:1]
-            invoices.append((move.name or group[0].move_name, rule._get_compensation_in_currency(
-                sum(group.mapped('amount_due')), currency, self.company_id, date), currency))
+        groups = list(lines.grouped('move_id').items())
+        compensations = rule._get_compensations(self.company_id, [
+            (rule, sum(group.mapped('amount_due')), group.currency_id[:1],
+             fields.Date.add(min(group.mapped('date_maturity')), days=1))
+            for _move, group in groups
+        ])
+        invoices = [
+            (move.name or group[0].move_name, compensation, group.currency_id[:1])
+            for (move, group), compensation in zip(groups, compensations, strict=True)
+        ]
         first_chargeable_day = rule._get_first_chargeable_day(date, self._is_electronic())
         return {
             'rule': rule,

@@ -41,7 +41,8 @@ class AccountLateCharge(models.Model):
         ondelete='set null')
     date_maturity = fields.Date(string="Due date", readonly=True)
     kind = fields.Selection(
-        selection=[('interest', "Interest"), ('compensation', "Compensation")], required=True, readonly=True)
+        selection=[('interest', "Interest"), ('compensation', "Compensation"), ('fee', "Reminder fee")],
+        required=True, readonly=True)
     date_from = fields.Date(string="From", readonly=True)
     date_to = fields.Date(string="To", readonly=True)
     days = fields.Integer(readonly=True, aggregator=False)
@@ -89,6 +90,10 @@ class AccountLateCharge(models.Model):
     _compensation_once = models.UniqueIndex(
         "(move_id) WHERE kind = 'compensation' AND state <> 'proposed'",
         "Compensation has already been claimed for this invoice.",
+    )
+    _fee_once = models.UniqueIndex(
+        "(notice_id) WHERE kind = 'fee'",
+        "A reminder bears its fee once.",
     )
 
     #=== COMPUTE METHODS ===#
@@ -223,6 +228,8 @@ class AccountLateCharge(models.Model):
                 date_from=format_date(self.env, min(self.mapped('date_from'))),
                 date_to=format_date(self.env, max(self.mapped('date_to'))),
             )
+        elif kind == 'fee':
+            label = self.env._("Reminder fee, %(invoice)s", invoice=number)
         else:
             label = self.env._("Compensation for recovery costs on %(invoice)s", invoice=number)
         taxes = product.taxes_id.filtered_domain(self.env['account.tax']._check_company_domain(company))

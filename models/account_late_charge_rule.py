@@ -134,7 +134,8 @@ class AccountLateChargeRule(models.Model):
         comodel_name='res.currency',
         required=True,
         default=lambda self: self.env.company.currency_id,
-        help="The currency of the amounts below. A bill in another currency is converted at the rate of the day.",
+        help="The currency of the amounts below. For a bill in another currency they are converted at the exchange "
+             "rate of its first day of delay.",
     )
     tier_ids = fields.One2many(
         comodel_name='account.late.charge.rule.tier',
@@ -144,6 +145,11 @@ class AccountLateChargeRule(models.Model):
     )
     compensation_min = fields.Monetary(string="At least", help="0: none.")
     compensation_max = fields.Monetary(string="At most", help="0: none.")
+    reminder_fee = fields.Monetary(
+        string="Reminder fee",
+        help="For each reminder after the first one, which is free. 0: none. The law often allows real costs only, or "
+             "none at all.",
+    )
 
     # Words
     legal_basis = fields.Char(
@@ -173,6 +179,10 @@ class AccountLateChargeRule(models.Model):
         'CHECK (compensation_min >= 0 AND compensation_max >= 0)',
         "The limits of the compensation can't be negative.",
     )
+    _reminder_fee_positive = models.Constraint(
+        'CHECK (reminder_fee >= 0)',
+        "The reminder fee can't be negative.",
+    )
 
     #=== DEFAULTS AND SELECTIONS ===#
 
@@ -185,7 +195,8 @@ class AccountLateChargeRule(models.Model):
     @api.depends(
         'series', 'margin', 'rate_validity', 'rate_frozen', 'rate_rounding', 'floor_rate', 'floor_series',
         'floor_factor', 'cap_rate', 'day_count', 'start_delay_days', 'free_reminder', 'waiting_days',
-        'compensation_min', 'compensation_max', 'currency_id', 'tier_ids.amount_from', 'tier_ids.amount_fixed',
+        'compensation_min', 'compensation_max', 'reminder_fee', 'currency_id', 'tier_ids.amount_from',
+        'tier_ids.amount_fixed',
         'tier_ids.percentage', 'tier_ids.percentage_from',
     )
     def _compute_explanation(self):
@@ -393,7 +404,7 @@ class AccountLateChargeRule(models.Model):
             sentences.append(self.env._("No interest."))
         if self.free_reminder:
             sentences.append(self.env._(
-                "Nothing is charged before a first, free reminder and %(days)s days of waiting.",
+                "Nothing is charged before a first, free reminder and the waiting time after it (in days: %(days)s).",
                 days=self.waiting_days))
         if self.tier_ids:
             sentences.append(self.env._("Compensation, once per invoice: %(examples)s.", examples=", ".join(
@@ -404,6 +415,10 @@ class AccountLateChargeRule(models.Model):
                 ) for amount in (100.0, 1000.0, 10000.0))))
         else:
             sentences.append(self.env._("No compensation."))
+        if self.reminder_fee:
+            sentences.append(self.env._(
+                "Each reminder after the first one costs %(amount)s.",
+                amount=self.currency_id.format(self.reminder_fee)))
         return sentences
 
     #=== BUSINESS METHODS: FREE FIRST REMINDER ===#
@@ -464,19 +479,70 @@ class AccountLateChargeRule(models.Model):
             compensation = min(compensation, self.compensation_max)
         return currency.round(compensation)
 
-    def _get_compensation_in_currency(self, amount, currency, company, date):
-        """Return the compensation for a debt in the debt's own currency.
+    @api.model
+    def _get_compensations(self, company, debts):
+        """Return the compensation for debts, each in its own currency.
 
-        The debt is converted to the rule's currency to find the tier, the compensation back; both at the rate of the
-        day. Rounded once in each currency.
+        A debt is converted to the rule's currency to find the tier, the compensation back; both at the exchange rate
+        of the debt's first day of delay. That is the day on which the compensation falls due, so that letter, sheet
+        and invoice state the same sum, whenever they are made. Rounded once in each currency.
 
-        :param float amount: the open debt, in `currency`
-        :param date date: the day of the exchange rate
-        :rtype: float
+        :param res.company company: whose exchange rates count
+        :param list debts: `(rule, open debt, its currency, first day of delay)` of each
+        :return: the compensations, in the order of the debts; 0 where no exchange rate is on record
+        :rtype: list[float]
         """
-        self.ensure_one()
-        compensation = self._get_compensation(currency._convert(amount, self.currency_id, company, date))
-        return self.currency_id._convert(compensation, currency, company, date)
+        factors = self._get_exchange_factors(
+            company, {(rule.currency_id, currency, day) for rule, _amount, currency, day in debts})
+        compensations = []
+        for rule, amount, currency, day in debts:
+            factor = factors[rule.currency_id, currency, day]
+            compensations.append(currency.round(
+                rule._get_compensation(rule.currency_id.round(amount / factor)) * factor) if factor else 0.0)
+        return compensations
+
+    @api.model
+    def _get_exchange_factors(self, company, wanted):
+        """Return what one unit of a currency is worth in another, in one query for all days.
+
+        Odoo's own way of looking for a rate: the company's before the shared one, the latest until the day, else the
+        first one after it, else 1. Where neither of two currencies has any rate on record, 1 would be a guess.
+
+        :param res.company company: whose exchange rates count
+        :param Iterable wanted: `(from currency, to currency, day)`
+        :return: the factor by what was wanted; 0 where there is none
+        :rtype: dict[tuple, float]
+        """
+        pairs = {(currency.id, day) for first, second, day in wanted if first != second
+                 for currency in (first, second)}
+        rates = {}
+        if pairs:
+            self.env['res.currency.rate'].flush_model()
+            rates = {(currency_id, day): rate for currency_id, day, rate in self.env.execute_query(SQL(
+                """
+                SELECT wanted.currency_id, wanted.date, COALESCE(
+                       (SELECT rate FROM res_currency_rate
+                         WHERE currency_id = wanted.currency_id AND name <= wanted.date
+                           AND (company_id IS NULL OR company_id = %(company)s)
+                      ORDER BY company_id, name DESC LIMIT 1),
+                       (SELECT rate FROM res_currency_rate
+                         WHERE currency_id = wanted.currency_id
+                           AND (company_id IS NULL OR company_id = %(company)s)
+                      ORDER BY company_id, name LIMIT 1))
+                  FROM %(wanted)s AS wanted(currency_id, date)
+                """,
+                company=company.root_id.id, wanted=_sql_rows(list(pairs), ('int', 'date')),
+            ))}
+        factors = {}
+        for first, second, day in wanted:
+            first_rate, second_rate = rates.get((first.id, day)), rates.get((second.id, day))
+            if first == second:
+                factors[first, second, day] = 1.0
+            elif first_rate or second_rate:
+                factors[first, second, day] = float(second_rate or 1.0) / float(first_rate or 1.0)
+            else:
+                factors[first, second, day] = 0.0
+        return factors
 
     def _compute_compensation(self, move, date=None):
         """Return the compensation that may still be claimed for an invoice, in the invoice's currency.
@@ -486,7 +552,7 @@ class AccountLateChargeRule(models.Model):
         and the rule does not charge on charges. Directive 2011/7/EU, article 6: a fixed sum for each late payment.
 
         :param account.move move: one invoice
-        :param date date: the day of the exchange rate and of what is due; today, and everything, when left out
+        :param date date: the day of what is due; everything when left out
         :rtype: float
         """
         rule = self._for_move(move)
@@ -498,9 +564,11 @@ class AccountLateChargeRule(models.Model):
         lines = move.line_ids.filtered(
             lambda line: line.account_type == 'asset_receivable' and line.amount_residual_currency > 0
             and (not date or (line.date_maturity or line.date) < date))
-        return rule._get_compensation_in_currency(
-            sum(lines.mapped('amount_residual_currency')), move.currency_id, move.company_id,
-            date or move.company_id._get_dunning_today())
+        if not lines:
+            return 0.0
+        return self._get_compensations(move.company_id, [(
+            rule, sum(lines.mapped('amount_residual_currency')), move.currency_id,
+            min(line.date_maturity or line.date for line in lines) + ONE_DAY)])[0]
 
     def _for_move(self, move):
         """The rule itself, or for an empty one that which the invoice's customer falls under."""
@@ -622,10 +690,12 @@ class AccountLateChargeRule(models.Model):
 
     @api.model
     def _get_first_reminders(self, line_ids):
-        """Return when and how the first reminder of each line after its due date went out.
+        """Return when and how the first written reminder of each line after its due date went out.
+
+        A telephone call is none, nor is an e-mail that came back, nor a letter that still waits to be posted.
 
         :param list[int] line_ids: receivable lines
-        :return: line id -> (day of sending, it went out by e-mail)
+        :return: line id -> (day of sending or posting, it went out by e-mail)
         :rtype: dict[int, tuple[date, bool]]
         """
         if not line_ids:
@@ -635,15 +705,20 @@ class AccountLateChargeRule(models.Model):
             line_id: (sent_date, electronic)
             for line_id, sent_date, electronic in self.env.execute_query(SQL(
                 """
-                SELECT DISTINCT ON (line.move_line_id) line.move_line_id, notice.sent_date,
-                       notice.email_to IS NOT NULL AND notice.is_bounced IS NOT TRUE
+                SELECT DISTINCT ON (line.move_line_id) line.move_line_id, written.date, written.electronic
                   FROM account_dunning_notice_line line
                   JOIN account_dunning_notice notice ON notice.id = line.notice_id
+                  CROSS JOIN LATERAL (
+                       SELECT notice.sent_date AS date, TRUE AS electronic
+                        WHERE notice.email_to IS NOT NULL AND notice.is_bounced IS NOT TRUE
+                    UNION ALL
+                       SELECT notice.posted_date, FALSE
+                  ) AS written
                  WHERE line.move_line_id = ANY(%s)
                    AND notice.state = 'sent'
-                   AND notice.sent_date > line.date_maturity
+                   AND written.date > line.date_maturity
                    AND line.is_coming_due IS NOT TRUE
-              ORDER BY line.move_line_id, notice.sent_date, notice.id
+              ORDER BY line.move_line_id, written.date, written.electronic DESC
                 """,
                 list(line_ids),
             ))

@@ -122,11 +122,12 @@ class LateChargeCommon(AccountTestInvoicingCommon):
         })
 
     @classmethod
-    def _send(cls, notice, date):
-        """What the notice flow does around the sending."""
+    def _send(cls, notice, date, posted=True):
+        """What the notice flow does around the sending; without an e-mail address the letter is posted that day."""
         date = fields.Date.to_date(date)
         notice._prepare_charges(date)
-        notice.write({'state': 'sent', 'sent_date': date})
+        notice.write({
+            'state': 'sent', 'sent_date': date, 'posted_date': date if posted and not notice.email_to else False})
         notice._confirm_charges(date)
         notice.flush_recordset()
         return notice

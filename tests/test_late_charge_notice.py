@@ -265,6 +265,150 @@ class TestLateChargeNotice(LateChargeCommon):
         notice.charge_ids.charge_move_id.unlink()
         self.assertEqual({charge.state for charge in notice.charge_ids}, {'claimed'})
 
+    #=== FEE ===#
+
+    def _rule_with_fee(self, **values):
+        """Ten euro for each reminder after the first; no interest, no compensation."""
+        rule = self._rule('eu_company').copy({
+            'series': False, 'margin': 0, 'tier_ids': [Command.clear()], 'reminder_fee': 10.0, **values})
+        self._set_rule(self.customer, rule)
+        return rule
+
+    def test_first_reminder_bears_no_fee_and_each_further_one_does_once(self):
+        rule = self._rule_with_fee()
+        second_bill = self._invoice(100, '2024-02-15', currency=self.eur)
+        first = self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        self.assertFalse(first.charge_ids)
+        second = self._notice(second_bill + self.move, '2024-02-20', self.level)
+        second._prepare_charges(date(2024, 2, 20))
+        second._prepare_charges(date(2024, 2, 20))
+        self._send(second, '2024-02-20')
+        second._confirm_charges(date(2024, 2, 20))
+        self.assertRecordValues(second.charge_ids, [{
+            'kind': 'fee', 'amount': 10.0, 'state': 'claimed', 'move_id': self.move.id, 'currency_id': self.eur.id,
+            'rule_id': rule.id, 'base': 0.0, 'date': date(2024, 2, 20)}])
+        third = self._send(self._notice(self.move, '2024-02-27', self.level), '2024-02-27')
+        self.assertEqual(third._get_charge_totals(), [(self.eur, 20.0)], "its own, and the one claimed before")
+        fresh = self._send(self._notice(self._invoice(50, '2024-02-20', currency=self.eur), '2024-02-28', self.level),
+                           '2024-02-28')
+        self.assertFalse(fresh.charge_ids, "the first reminder of that bill")
+
+    def test_fee_is_the_same_in_letter_sheet_and_invoice(self):
+        self._rule_with_fee()
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        notice = self._send(self._notice(self.move, '2024-02-20', self.invoicing_level), '2024-02-20')
+        section = self.env['ir.qweb']._render('account_dunning.dunning_notice_charges', {'o': notice})
+        text = ' '.join(html.fromstring(f'<div>{section}</div>').text_content().split())
+        self.assertIn("Reminder fee", text)
+        self.assertIn("10.00", text)
+        self.assertNotIn("0.00 ", text.replace("10.00", ''), "no balance, no rate")
+        sheet = self.move._get_late_charge_sheet(date(2024, 2, 20))
+        self.assertEqual([(row['kind_label'], row['amount']) for row in sheet['rows']], [("Reminder fee", 10.0)])
+        self.assertEqual([sheet['total'] for sheet in notice._get_late_charge_sheets()], [10.0])
+        invoice = notice.charge_ids.charge_move_id
+        self.assertEqual(invoice.amount_total, 10.0)
+        self.assertIn(f"Reminder fee, {self.move.name}", invoice.invoice_line_ids.name)
+
+    def test_fee_of_a_consumer_waits_for_the_free_reminder(self):
+        rule = self._rule('be_person').copy({'reminder_fee': 7.5, 'tier_ids': [Command.clear()], 'margin': -99})
+        self._set_rule(self.consumer, rule)
+        move = self._invoice(215, '2024-01-31', partner=self.consumer, currency=self.eur)
+        self._send(self._notice(move, '2024-02-09', self.level), '2024-02-09')
+        early = self._notice(move, '2024-02-20', self.level)
+        early._prepare_charges(date(2024, 2, 20))
+        self.assertFalse(early.charge_ids, "the fourteen days are not over")
+        early._cancel("Too early")
+        early.flush_recordset()
+        late = self._notice(move, '2024-03-04', self.level)
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertEqual(late._get_charge_totals(), [(self.eur, 7.5)])
+
+    def test_fee_waived_before_sending_does_not_come_back(self):
+        self._rule_with_fee()
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        notice = self._notice(self.move, '2024-02-20', self.level)
+        notice._prepare_charges(date(2024, 2, 20))
+        self._waive(notice.charge_ids)
+        self._send(notice, '2024-02-20')
+        self.assertFalse(notice._get_charge_totals())
+        self.assertEqual(notice.amount_charges, 0.0)
+
+    def test_database_refuses_a_second_fee(self):
+        self._rule_with_fee()
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        notice = self._send(self._notice(self.move, '2024-02-20', self.level), '2024-02-20')
+        with mute_logger('odoo.sql_db'), self.assertRaises(psycopg2.IntegrityError):
+            notice.charge_ids.sudo().copy()
+            self.env.flush_all()
+
+    #=== OTHER CURRENCIES ===#
+
+    def test_compensation_is_the_same_whenever_it_is_claimed(self):
+        """40 € on bills in francs; two francs make a euro until 14 February, then four.
+
+        Due 31 January: first day of delay 1 February, 80 francs, in the letter of the 20th as well. Due 19 February:
+        160 francs.
+        """
+        francs = self.setup_other_currency('CHF', rates=[('2024-01-01', 2.0), ('2024-02-15', 4.0)])
+        early = self._invoice(1000, '2024-01-31', currency=francs)
+        late = self._invoice(1000, '2024-02-19', currency=francs)
+        notice = self._notice(early + late, '2024-02-20', self.level)
+        self.assertEqual(self._rule('eu_company')._compute_compensation(early, date(2024, 2, 25)), 80.0, "the sheet")
+        notice._prepare_charges(date(2024, 2, 20))
+        compensation = {
+            charge.move_id: charge.amount for charge in notice.charge_ids if charge.kind == 'compensation'}
+        self.assertEqual(compensation, {early: 80.0, late: 160.0})
+
+    def test_tier_of_a_bill_in_another_currency(self):
+        """Belgian consumer, 430 francs of which two make a euro: 215 €, 36.50 €, 73 francs."""
+        francs = self.setup_other_currency('CHF', rates=[('2024-01-01', 2.0), ('2024-02-15', 4.0)])
+        move = self._invoice(430, '2024-01-31', partner=self.consumer, currency=francs)
+        notice = self._notice(move, '2024-02-09', self.level)
+        notice.email_to = "late@example.com"
+        self.assertEqual([row[1] for row in notice._get_charge_announcement()['invoices']], [73.0])
+        self._send(notice, '2024-02-09')
+        late = self._notice(move, '2024-03-04', self.level)
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertEqual(
+            [charge.amount for charge in late.charge_ids if charge.kind == 'compensation'], [73.0], "as announced")
+
+    def test_no_exchange_rate_no_compensation(self):
+        """One to one would be a guess: 40 of a currency that may be worth anything."""
+        shells = self.env['res.currency'].sudo().create({'name': 'SHL', 'symbol': 's', 'rounding': 0.01})
+        self.env['res.currency.rate'].sudo().search([('currency_id', 'in', (self.eur + shells).ids)]).unlink()
+        move = self._invoice(36500, '2024-01-31', currency=shells)
+        notice = self._notice(move, '2024-02-10', self.level)
+        notice._prepare_charges(date(2024, 2, 10))
+        self.assertEqual(self._rows(notice.charge_ids), [('interest', '2024-02-01', '2024-02-10', 125.0, 'proposed')])
+        self.assertIn("no exchange rate between EUR and SHL", notice.charge_warning)
+
+    def test_many_days_and_currencies_cost_as_many_queries_as_one(self):
+        currencies = [
+            self.setup_other_currency(code, rates=[('2023-01-01', 2.0), ('2024-01-01', 3.0)])
+            for code in ('CHF', 'SEK', 'NOK')
+        ]
+        self._rule('eu_company').sudo().reminder_fee = 5.0
+
+        def count(number):
+            moves = self.env['account.move'].union(*[
+                self._invoice(1000, f'2024-01-{day:02d}', currency=currencies[day % 3])
+                for day in range(1, number + 1)
+            ])
+            notice = self._notice(moves, '2024-02-10', self.level)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.cr.sql_log_count
+            notice._prepare_charges(date(2024, 2, 10))
+            queries = self.cr.sql_log_count - before
+            self.assertEqual(len(notice.charge_ids), 2 * number)
+            notice._cancel("Counted")
+            notice.flush_recordset()
+            return queries
+
+        count(1)
+        few, many = count(3), count(28)
+        self.assertLessEqual(many, few)
+
     #=== WAIVE ===#
 
     def _waive(self, charges, reason="Goodwill"):
@@ -366,14 +510,46 @@ class TestLateChargeNotice(LateChargeCommon):
         interest = late.charge_ids.filtered(lambda charge: charge.kind == 'interest')
         self.assertEqual(interest.date_from, date(2024, 2, 28))
 
-    def test_bounced_email_starts_no_waiting_time_of_an_email(self):
+    def test_bounced_email_is_no_reminder_before_its_letter_is_posted(self):
+        """Posted on Monday 12 February: third working day is Thursday 15, charges from the 29th."""
         move = self._invoice(215, '2024-01-31', partner=self.consumer, currency=self.eur)
         first = self._notice(move, '2024-02-09', self.level)
+        first.email_to = "late@example.com"
         self._send(first, '2024-02-09')
-        first.write({'email_to': "late@example.com", 'is_bounced': True})
+        first.is_bounced = True
         late = self._notice(move, '2024-03-04', self.level)
         late._prepare_charges(date(2024, 3, 4))
-        self.assertEqual(min(late.charge_ids.filtered('date_from').mapped('date_from')), date(2024, 2, 28))
+        self.assertFalse(late.charge_ids)
+        self.assertTrue(late._get_charge_announcement(), "this one is the first, and free")
+        first.posted_date = '2024-02-12'
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertEqual(min(late.charge_ids.filtered('date_from').mapped('date_from')), date(2024, 2, 29))
+
+    def test_letter_counts_from_the_day_it_was_printed(self):
+        """It waited from Friday 9 to Monday 12 February for somebody to print it."""
+        move = self._invoice(215, '2024-01-31', partner=self.consumer, currency=self.eur)
+        first = self._send(self._notice(move, '2024-02-09', self.level), '2024-02-09', posted=False)
+        first.write({
+            'is_letter_to_print': True,
+            'attachment_id': self.env['ir.attachment'].sudo().create({'name': "Letter.pdf", 'raw': b'%PDF'}).id,
+        })
+        late = self._notice(move, '2024-03-04', self.level)
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertFalse(late.charge_ids, "not posted, not reminded")
+        with freeze_time('2024-02-12'):
+            first.action_print_letters()
+        with freeze_time('2024-02-20'):
+            first.action_print_letters()
+        self.assertEqual(first.posted_date, date(2024, 2, 12))
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertEqual(min(late.charge_ids.filtered('date_from').mapped('date_from')), date(2024, 2, 29))
+
+    def test_a_telephone_call_is_no_written_reminder(self):
+        move = self._invoice(215, '2024-01-31', partner=self.consumer, currency=self.eur)
+        self._send(self._notice(move, '2024-02-09', self._level('none')), '2024-02-09', posted=False)
+        late = self._notice(move, '2024-03-04', self.level)
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertFalse(late.charge_ids)
 
     def test_a_courtesy_before_the_due_date_is_no_reminder(self):
         move = self._invoice(215, '2024-01-31', partner=self.consumer, currency=self.eur)
