@@ -110,8 +110,8 @@ class AccountCreditExposure(models.Model):
     def _compute_amounts(self):
         # Salespeople see the sums of a ledger and of orders that they may not read.
         order = self._get_order_at_hand()
-        date = fields.Date.context_today(self)
         for company, exposures in self.grouped('company_id').items():
+            date = company.sudo()._get_dunning_today()
             terms = exposures.partner_id._get_credit_terms(company, date)
             amounts = self._get_amounts({company: exposures.partner_id}, date)
             for exposure in exposures:
@@ -273,10 +273,13 @@ class AccountCreditExposure(models.Model):
                 customer=partner.name, level=self.env['account.dunning.level'].sudo().browse(owed.level_id).name)
         root = company.root_id
         if root.credit_overdue_days and currency.compare_amounts(owed.old_debt, root.credit_overdue_amount) > 0:
+            amount = formatLang(self.env, owed.old_debt, currency_obj=currency)
             reasons['overdue'] = self.env._(
+                "%(customer)s owes %(amount)s that is overdue for more than one day.",
+                customer=partner.name, amount=amount,
+            ) if root.credit_overdue_days == 1 else self.env._(
                 "%(customer)s owes %(amount)s that is overdue for more than %(days)s days.",
-                customer=partner.name, amount=formatLang(self.env, owed.old_debt, currency_obj=currency),
-                days=root.credit_overdue_days)
+                customer=partner.name, amount=amount, days=root.credit_overdue_days)
         return reasons
 
     @api.model

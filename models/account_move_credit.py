@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import api, models
 
 
 class AccountMove(models.Model):
@@ -11,13 +11,13 @@ class AccountMove(models.Model):
     def _compute_partner_credit_warning(self):
         # OVERRIDE of 'account': the banner counts what the check of orders counts, in the company of the invoice
         self.partner_credit_warning = ''
-        date = fields.Date.context_today(self)
         drafts = self.filtered(
             lambda move: move.state == 'draft' and move.move_type == 'out_invoice' and move.partner_id)
         if not drafts or not self.env.user._is_internal():
             return
         Exposure = self.env['account.credit.exposure'].sudo()
         for company, moves in drafts.sudo().grouped('company_id').items():
+            date = company.root_id._get_dunning_today()
             partners = moves.partner_id.commercial_partner_id._origin
             terms = partners._get_credit_terms(company, date)
             partners = partners.filtered(
