@@ -75,7 +75,8 @@ class AccountDispute(models.Model):
         tracking=True,
         index=True,
     )
-    date_opened = fields.Date(string="Opened", required=True, default=lambda self: self.env.company._get_dunning_today())
+    date_opened = fields.Date(
+        string="Opened", required=True, default=lambda self: self.env.company._get_dunning_today())
     date_resolved = fields.Date(string="Resolved", readonly=True, copy=False)
     age_days = fields.Integer(string="Days open", compute='_compute_age_days')
     state = fields.Selection(
@@ -163,10 +164,11 @@ class AccountDispute(models.Model):
         for move in self.env['account.move'].browse([vals['move_id'] for vals in vals_list if vals.get('move_id')]):
             if move.state != 'posted' or not move.is_sale_document(include_receipts=True):
                 raise UserError(self.env._("Only a posted customer invoice can be disputed."))
-            if not move._get_dunning_open_lines():
-                raise UserError(self.env._("Nothing is open on %s: there is nothing to dispute.", move.name))
         disputes = super().create(vals_list)
         for dispute in disputes:
+            if not dispute._get_open_lines():
+                raise UserError(self.env._(
+                    "Nothing is open on %s: there is nothing to dispute.", dispute.move_id.name))
             dispute._open_block()
         disputes._tell_invoices(lambda dispute: self.env._(
             "Dispute opened for %(amount)s: %(reason)s. It is not dunned meanwhile.",
@@ -178,8 +180,7 @@ class AccountDispute(models.Model):
     def write(self, vals):
         result = super().write(vals)
         if vals.keys() & {'amount', 'move_line_ids', 'move_id'}:
-            for dispute in self.filtered(lambda dispute: dispute.state == 'open' and dispute.block_id):
-                dispute.block_id.write(dispute._prepare_block_values())
+            self.filtered(lambda dispute: dispute.state == 'open')._renew_blocks()
         return result
 
     @api.ondelete(at_uninstall=False)
@@ -269,6 +270,16 @@ class AccountDispute(models.Model):
     def _open_block(self):
         self.ensure_one()
         self.sudo().block_id = self.env['account.dunning.block'].create(self._prepare_block_values())
+
+    def _renew_blocks(self):
+        """Pause what is disputed now, also where the pause ended with the installments that it named."""
+        for dispute in self:
+            if not dispute._get_open_lines():
+                continue  # paid meanwhile: a pause without lines would be one of the whole customer
+            if dispute.block_id.state == 'active':
+                dispute.block_id.write(dispute._prepare_block_values())
+            elif not dispute.block_id.move_line_ids:
+                dispute._open_block()
 
     def _create_credit_note(self, date):
         """Prepare the credit note of the disputed amount, for somebody to check and post.

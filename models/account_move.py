@@ -177,6 +177,9 @@ class AccountMove(models.Model):
     def _post(self, soft=True):
         # EXTENDS 'account': the credit note of an accepted dispute takes over from the pause
         posted = super()._post(soft=soft)
+        # An invoice that was corrected may have other installments than those that are paused
+        self.env['account.dispute'].sudo().search([
+            ('move_id', 'in', posted.ids), ('state', '=', 'open')])._renew_blocks()
         if credit_notes := posted.filtered(lambda move: move.move_type == 'out_refund' and move.state == 'posted'):
             disputes = self.env['account.dispute'].sudo().search([
                 ('credit_note_id', 'in', credit_notes.ids), ('block_id.state', '=', 'active')])

@@ -215,7 +215,7 @@ class AccountPaymentPlan(models.Model):
         """
         for plan in self:
             if taken := plan.move_line_ids.filtered(
-                lambda line, plan=plan: line.payment_plan_id not in (plan, plan.browse())
+                lambda line, plan=plan: line.payment_plan_id not in (plan, plan.previous_plan_id, plan.browse())
             )[:1]:
                 raise UserError(self.env._(
                     "%(invoice)s is already in payment plan %(plan)s. Cancel that plan first, or leave the invoice "
@@ -250,6 +250,22 @@ class AccountPaymentPlan(models.Model):
         dates = installments.mapped('date')
         if any(earlier >= later for earlier, later in zip(dates, dates[1:])):  # noqa: B905 - shifted by one
             raise UserError(self.env._("Two installments can't be due on the same day."))
+
+    def _check_dates(self):
+        """What is offered can still be signed and kept to.
+
+        :raise UserError: when the offer or its first installment is over already
+        """
+        self.ensure_one()
+        today = self.company_id._get_dunning_today()
+        if self.date_validity and self.date_validity < today:
+            raise UserError(self.env._(
+                "The offer was valid until %s only. Give it a later date first.",
+                format_date(self.env, self.date_validity)))
+        first = min(self.installment_ids.mapped('date'))
+        if first < today:
+            raise UserError(self.env._(
+                "The first installment was due on %s already. Recompute the schedule.", format_date(self.env, first)))
 
     #=== CRUD METHODS ===#
 
@@ -299,12 +315,15 @@ class AccountPaymentPlan(models.Model):
             plan.sudo()._compute_amount_total()
             plan._flag_down_payment()
             plan._check_schedule()
+            plan._check_dates()
             plan._check_lines_free()
+            plan.previous_plan_id.filtered(
+                lambda previous: previous.state in previous._get_live_states()).action_cancel()
             plan.sudo().write({'state': 'offered', 'amount_total': plan.amount_total})
             plan.move_line_ids.write({'payment_plan_id': plan.id})
             plan._open_block(plan.date_validity)
         self._tell_all(lambda plan: self.env._(
-            "Payment plan %(plan)s offered: %(amount)s in %(count)s installments until %(date)s.",
+            "Payment plan %(plan)s offered: %(amount)s until %(date)s, installments: %(count)s.",
             plan=plan.name, amount=plan._format(plan.amount_total), count=len(plan.installment_ids),
             date=format_date(self.env, plan.installment_ids[-1:].date)))
         return self.action_send() if len(self) == 1 else True
@@ -366,7 +385,7 @@ class AccountPaymentPlan(models.Model):
             plans._break(company._get_dunning_today())
 
     def action_replan(self):
-        """Prepare another plan for what is still open; this one is cancelled when the new one is made.
+        """Prepare another plan for what is still open; this one goes on until the new one is offered.
 
         :return: the window action of the dialog
         """
@@ -724,7 +743,7 @@ class AccountPaymentPlan(models.Model):
 
         An installment is late after its date plus grace; unmatched payments and credits of the customer count as paid
         here, so that nobody is blamed for money that waits on the bank statement, and a plan with an invoice that is
-        back in draft is left alone until it is posted again.
+        back in draft, or whose online payment is not booked yet, is left alone meanwhile.
         """
         if not self:
             return []
@@ -747,29 +766,36 @@ class AccountPaymentPlan(models.Model):
               GROUP BY plan.id, company.id
             ), late AS (
                 SELECT *, '-infinity'::date AS since FROM due WHERE missing > 0
-            ), draft AS (
-                SELECT DISTINCT rel.plan_id AS id
+            ), line AS (
+                SELECT rel.plan_id, line.move_id, line.parent_state
                   FROM account_payment_plan_move_line_rel rel
                   JOIN account_move_line line ON line.id = rel.move_line_id
-                 WHERE rel.plan_id IN %(ids)s AND line.parent_state = 'draft'
+                 WHERE rel.plan_id IN %(ids)s
+            ), paid_online AS (
+                %(paid_online)s
+            ), unsettled AS (
+                SELECT DISTINCT plan_id AS id
+                  FROM line
+                 WHERE parent_state = 'draft' OR move_id IN (SELECT move_id FROM paid_online)
             ), credit AS (
                 %(credit)s
             ), outcome AS (
                 SELECT due.id,
                        CASE WHEN due.is_done THEN 'done'
                             WHEN due.state = 'signed' AND due.is_down_payment_in THEN 'active'
-                            WHEN due.state IN ('signed', 'active') AND due.missing > 0 AND draft.id IS NULL
+                            WHEN due.state IN ('signed', 'active') AND due.missing > 0 AND unsettled.id IS NULL
                                  AND SUM(due.missing) OVER (PARTITION BY due.partner_id, due.currency_id
                                                             ORDER BY due.id) > COALESCE(credit.amount, 0)
                                  THEN 'broken'
                             WHEN due.state = 'offered' AND due.date_validity < %(date)s THEN 'expired'
                        END AS outcome
                   FROM due
-             LEFT JOIN draft ON draft.id = due.id
+             LEFT JOIN unsettled ON unsettled.id = due.id
              LEFT JOIN credit ON credit.id = due.id
             )
             SELECT id, outcome FROM outcome WHERE outcome IS NOT NULL
             """,
+            paid_online=self.env['account.dunning.engine']._get_paid_online_table(date),
             credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("late")),
             ids=self._ids,
             date=date,
@@ -791,12 +817,58 @@ class AccountPaymentPlan(models.Model):
             self._get_reminder_domain(date, company.plan_reminder_days)
             + [('plan_id.state', '=', 'active'), ('company_id', '=', company.id)]
         ).plan_id
+        plans -= plans._find_covered(date, company.plan_reminder_days)
         failed = self.env['account.dunning.block']._isolate(
             plans, lambda found: found._remind(date, company.plan_reminder_days))
         for plan, error in failed:
             plan._get_installments_to_remind(date, company.plan_reminder_days).sudo().reminder_date = date
             plan._message_log(body=self.env._("The customer could not be reminded of the next installment: %s", error))
             plan._warn_responsible(self.env._("Reminder of an installment failed"), date)
+
+    def _find_covered(self, date, days):
+        """Plans of which nobody need be reminded now: money that is not matched yet covers all that falls due in the
+        next days, or an online payment is not booked yet.
+
+        :param datetime.date date: the company's today
+        :param int days: how many days ahead
+        :rtype: account.payment.plan
+        """
+        if not self:
+            return self
+        self.env.flush_all()
+        return self.browse(plan_id for [plan_id] in self.env.execute_query(SQL(
+            """
+            WITH due AS (
+                SELECT plan.id, plan.partner_id, plan.currency_id, plan.company_id, '-infinity'::date AS since,
+                       SUM(installment.amount - installment.amount_paid) AS missing
+                  FROM account_payment_plan plan
+                  JOIN account_payment_plan_installment installment ON installment.plan_id = plan.id
+                 WHERE plan.id IN %(ids)s AND installment.date <= %(until)s
+              GROUP BY plan.id
+            ), line AS (
+                SELECT rel.plan_id, line.move_id
+                  FROM account_payment_plan_move_line_rel rel
+                  JOIN account_move_line line ON line.id = rel.move_line_id
+                 WHERE rel.plan_id IN %(ids)s
+            ), paid_online AS (
+                %(paid_online)s
+            ), credit AS (
+                %(credit)s
+            )
+            SELECT shared.id
+              FROM (SELECT due.id, credit.amount,
+                           SUM(missing) OVER (PARTITION BY partner_id, currency_id ORDER BY due.id) AS missing_so_far
+                      FROM due
+                 LEFT JOIN credit ON credit.id = due.id) AS shared
+             WHERE shared.missing_so_far <= shared.amount
+                OR EXISTS (SELECT FROM line JOIN paid_online ON paid_online.move_id = line.move_id
+                            WHERE line.plan_id = shared.id)
+            """,
+            ids=self._ids,
+            until=date + timedelta(days=days),
+            paid_online=self.env['account.dunning.engine']._get_paid_online_table(date),
+            credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("due")),
+        )))
 
     @api.model
     def _get_reminder_domain(self, date, days):

@@ -157,9 +157,8 @@ class AccountPaymentPromise(models.Model):
                 and not (self.env.su or self.env.user.has_group('account.group_account_manager'))
             ):
                 raise AccessError(self.env._(
-                    "A promise may be at most %(days)s days away, that is until %(date)s. Only an accounting "
-                    "administrator can accept a later one; a payment plan may be the better answer.",
-                    days=longest,
+                    "A promise may be for %(date)s at the latest. Only an accounting administrator can accept a later "
+                    "date; a payment plan may be the better answer.",
                     date=format_date(self.env, promise.date_promised + timedelta(days=longest)),
                 ))
 
@@ -199,7 +198,10 @@ class AccountPaymentPromise(models.Model):
         result = super().write(vals)
         if vals.keys() & {'date', 'company_id'}:
             self._check_date_allowed()
-        if vals.keys() & {'date', 'amount', 'move_line_ids'}:
+        if vals.keys() & {'partner_id', 'currency_id', 'move_line_ids'}:
+            for promise in self:
+                promise._fill_lines()
+        if vals.keys() & {'partner_id', 'currency_id', 'date', 'amount', 'move_line_ids'}:
             for promise in self.filtered('block_id'):
                 promise._open_block()
         return result
@@ -234,7 +236,10 @@ class AccountPaymentPromise(models.Model):
             amount=promise._format_amount(), date=format_date(self.env, promise.date), why=why))
 
     def _fill_lines(self):
-        """Without lines a promise is for what the customer owes: what is overdue, else what is open.
+        """Without lines a promise is for what the customer owes: what is overdue, else what is open. What a running
+        payment plan covers is agreed upon already.
+
+        From here on it counts what the lines lose.
 
         :raise UserError: when that is nothing
         """
@@ -243,6 +248,7 @@ class AccountPaymentPromise(models.Model):
         if not lines:
             lines = self.env['account.dunning.block']._find_open_lines(
                 self.partner_id, self.company_id, self.currency_id)
+            lines = lines.filtered(lambda line: not line.payment_plan_id)
             overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < self.date_promised)
             lines = overdue or lines
         lines = lines.filtered(lambda line: not line.reconciled and line.amount_residual_currency > 0)
@@ -283,9 +289,10 @@ class AccountPaymentPromise(models.Model):
         """Find out which open promises of the company were kept or broken, from what was really paid.
 
         Paid is what the lines have lost since the promise was made, plus the customer's payments and credits of
-        since then that are not matched yet; earlier promises take of those first. Kept: that covers the amount, or
-        nothing is left to pay. Broken: not kept, and the date plus grace is over. A promise whose lines were
-        settled by credit notes alone is cancelled: there was nothing left to keep.
+        since then that are not matched yet; promises for an earlier date take of both first. Kept: that covers the
+        amount, or nothing is left to pay. Broken: not kept, and the date plus grace is over. A promise whose lines
+        were settled by credit notes alone is cancelled: there was nothing left to keep. Nothing is decided while an
+        invoice is back in draft, or its online payment is not booked yet.
 
         :param company: res.company
         :param datetime.date date: the company's today
@@ -317,33 +324,53 @@ class AccountPaymentPromise(models.Model):
         return SQL(
             """
             WITH promise AS MATERIALIZED (
-                SELECT id, partner_id, currency_id, company_id, amount, amount_start, date,
+                SELECT id, partner_id, currency_id, company_id, amount, amount_start, date, date_promised,
                        LEAST(date_promised, date) AS since
                   FROM account_payment_promise
                  WHERE company_id = %(company)s AND state = 'open'
             ), line AS (
-                -- A line that is back in draft is neither paid nor claimable: nobody is blamed meanwhile
-                SELECT promise.id,
-                       SUM(CASE WHEN line.parent_state = 'cancel' THEN 0
-                                ELSE GREATEST(line.amount_residual_currency, 0) END) AS amount_open,
-                       BOOL_OR(line.parent_state = 'draft') AS has_draft
+                SELECT promise.id AS promise_id, line.id, line.move_id, line.parent_state,
+                       line.amount_residual_currency AS residual
                   FROM promise
                   JOIN account_payment_promise_move_line_rel rel ON rel.promise_id = promise.id
                   JOIN account_move_line line ON line.id = rel.move_line_id
-              GROUP BY promise.id
+            ), paid_online AS (
+                %(paid_online)s
+            ), balance AS (
+                SELECT promise_id AS id,
+                       SUM(CASE WHEN parent_state = 'cancel' THEN 0 ELSE GREATEST(residual, 0) END) AS amount_open,
+                       BOOL_OR(parent_state = 'draft' OR paid_online.move_id IS NOT NULL) AS is_unsettled
+                  FROM line
+             LEFT JOIN paid_online ON paid_online.move_id = line.move_id
+              GROUP BY promise_id
+            ), earlier AS (
+                -- What these lines lost since then was promised first for an earlier date
+                SELECT id, SUM(amount) AS amount
+                  FROM (SELECT DISTINCT promise.id, other.id AS other_id, other.amount
+                          FROM promise
+                          JOIN line ON line.promise_id = promise.id
+                          JOIN account_payment_promise_move_line_rel rel ON rel.move_line_id = line.id
+                          JOIN account_payment_promise other ON other.id = rel.promise_id
+                         WHERE (other.date, other.id) < (promise.date, promise.id)
+                           AND (other.state = 'open'
+                                OR other.state = 'kept' AND other.date_closed > promise.date_promised)) AS first
+              GROUP BY id
             ), credit AS (
                 %(credit)s
             ), need AS (
                 SELECT promise.*,
-                       COALESCE(line.amount_open, 0) AS amount_open,
-                       COALESCE(line.has_draft, FALSE) AS has_draft,
+                       COALESCE(balance.amount_open, 0) AS amount_open,
+                       COALESCE(balance.is_unsettled, FALSE) AS is_unsettled,
                        COALESCE(credit.amount, 0) AS credit,
                        GREATEST(LEAST(
-                           promise.amount - GREATEST(promise.amount_start - COALESCE(line.amount_open, 0), 0),
-                           COALESCE(line.amount_open, 0)
+                           promise.amount - GREATEST(
+                               promise.amount_start - COALESCE(balance.amount_open, 0)
+                               - COALESCE(earlier.amount, 0), 0),
+                           COALESCE(balance.amount_open, 0)
                        ), 0) AS missing
                   FROM promise
-             LEFT JOIN line ON line.id = promise.id
+             LEFT JOIN balance ON balance.id = promise.id
+             LEFT JOIN earlier ON earlier.id = promise.id
              LEFT JOIN credit ON credit.id = promise.id
             ), shared AS (
                 SELECT need.*,
@@ -364,11 +391,12 @@ class AccountPaymentPromise(models.Model):
                          JOIN account_move move ON move.id = line.move_id
                         WHERE rel.promise_id = shared.id AND move.move_type = 'out_refund'
                    ) credited ON shared.amount_open = 0
-             WHERE NOT shared.has_draft
+             WHERE NOT shared.is_unsettled
                AND (shared.missing <= 0
                     OR shared.missing_so_far <= shared.credit
                     OR shared.date + %(grace)s < %(date)s)
             """,
+            paid_online=self.env['account.dunning.engine']._get_paid_online_table(date),
             credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("promise")),
             company=company.id,
             grace=company.promise_grace_days,

@@ -110,6 +110,22 @@ class DunningCommon(AccountTestInvoicingCommon):
         return cls._get_receivable_lines(move)
 
     @classmethod
+    def _create_online_payment(cls, line, state='done'):
+        """The customer has paid online what is open on the line; nothing of it is booked yet."""
+        provider = cls.env['payment.provider'].sudo().create({'name': "Test", 'company_id': line.company_id.id})
+        return cls.env['payment.transaction'].sudo().create({
+            'provider_id': provider.id,
+            'payment_method_id': cls.env.ref('payment.payment_method_unknown').id,
+            'reference': f'Online {line.id}',
+            'amount': line.amount_residual_currency,
+            'currency_id': line.currency_id.id,
+            'partner_id': line.partner_id.id,
+            'operation': 'online_direct',
+            'invoice_ids': [fields.Command.set(line.move_id.ids)],
+            'state': state,
+        })
+
+    @classmethod
     def _explain(cls, lines, date):
         return cls.Engine._explain(lines, fields.Date.to_date(date))
 

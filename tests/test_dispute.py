@@ -147,3 +147,32 @@ class TestDispute(DunningCommon):
             ['dispute_reason', 'promise_method'], ['selection'])
         self.assertIn(('price', "Prix erroné"), call['dispute_reason']['selection'])
         self.assertIn(('transfer', "Par virement"), call['promise_method']['selection'])
+
+    def test_invoice_corrected_meanwhile_stays_paused(self):
+        """From two installments to one and back: the lines change, the dispute is about the invoice."""
+        invoice = self._create_due_invoice('2024-02-01', 100.0, invoice_payment_term_id=self.pay_terms_b.id).move_id
+        first, second = self._get_receivable_lines(invoice)
+        self._dispute(first)
+        for terms in (self.pay_terms_a, self.pay_terms_b):
+            invoice.button_draft()
+            invoice.invoice_payment_term_id = terms
+            invoice.action_post()
+            lines = self._get_receivable_lines(invoice)
+            self.assertEqual(len(lines), 1 if terms == self.pay_terms_a else 2)
+            self.assertFalse(self._get_due_amounts('2024-06-01'))
+            self.assertEqual(invoice.dispute_ids.block_id.move_line_ids, lines)
+
+    def test_changed_after_the_payment_does_not_pause_the_whole_customer(self):
+        line = self._create_due_invoice('2024-02-01', 100.0)
+        other = self._create_due_invoice('2024-02-05', 50.0)
+        dispute = self._dispute(line, amount=30.0)
+        self._pay(line, '2024-02-28', 100.0)
+        dispute.amount = 40.0
+        self.assertEqual(self._get_due_amounts(), {other: 50.0})
+
+    def test_paid_installment_cannot_be_disputed(self):
+        invoice = self._create_due_invoice('2024-02-01', 100.0, invoice_payment_term_id=self.pay_terms_b.id).move_id
+        first, second = self._get_receivable_lines(invoice)
+        self._pay(first, '2024-02-01')
+        with self.assertRaisesRegex(UserError, "Nothing is open"):
+            self._dispute(second, move_line_ids=first.ids, amount=10.0)

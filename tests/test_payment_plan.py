@@ -336,10 +336,13 @@ class TestPaymentPlan(PaymentPlanCommon, DunningMailCommon):
         prepare = self.env['account.payment.plan.prepare'].with_context(**action['context']).create({
             'number': 3, 'date_first': '2024-05-01'})
         new = self.env['account.payment.plan'].browse(prepare.action_make()['res_id'])
-        self.assertEqual(plan.state, 'cancelled')
         self.assertRecordValues(new, [{'amount_total': 750.0, 'previous_plan_id': plan.id, 'state': 'draft'}])
+        self.assertEqual(plan.state, 'active', "kept to until the new one is offered")
+        self.assertFalse(self._night('2024-03-20'))
         new.action_offer()
+        self.assertEqual(plan.state, 'cancelled')
         self.assertEqual(self.line.payment_plan_id, new)
+        self.assertFalse(self._due('2024-03-15'))
 
     def test_reminders_go_once(self):
         plan = self._plan()
@@ -364,6 +367,47 @@ class TestPaymentPlan(PaymentPlanCommon, DunningMailCommon):
         self._pay(self.line, '2024-03-05', 250.0)
         self._update('2024-03-10')
         self.assertFalse(self.env['mail.mail'].sudo().search([('model', '=', plan._name), ('res_id', '=', plan.id)]))
+
+    def _count_reminders(self, plan):
+        return self.env['mail.mail'].sudo().search_count([('model', '=', plan._name), ('res_id', '=', plan.id)])
+
+    def test_who_has_paid_is_not_reminded(self):
+        """The money is there, and nobody has matched it with the invoice yet."""
+        plan = self._plan()
+        payment = self._create_unmatched_payment('2024-03-08', 250.0, self.partner_a)
+        self._update('2024-03-10')
+        self.assertFalse(self._count_reminders(plan))
+        payment.move_id.button_draft()
+        self._update('2024-03-11')
+        self.assertEqual(self._count_reminders(plan), 1)
+
+    def test_an_online_payment_on_its_way_is_waited_for(self):
+        plan = self._plan()
+        transaction = self._create_online_payment(self.line)
+        self._update('2024-03-10')
+        self.assertFalse(self._count_reminders(plan))
+        self._update('2024-03-21')
+        self.assertEqual(plan.state, 'active')
+        transaction.state = 'cancel'
+        self._update('2024-03-22')
+        self.assertEqual(plan.state, 'broken')
+
+    def test_money_for_one_plan_spares_one_reminder(self):
+        other = self._plan(self._create_due_invoice('2024-02-01', 1000.0))
+        plan = self._plan()
+        self._create_unmatched_payment('2024-03-08', 250.0, self.partner_a)
+        self._update('2024-03-10')
+        self.assertEqual((self._count_reminders(other), self._count_reminders(plan)), (0, 1))
+
+    def test_what_has_run_out_is_not_offered(self):
+        plan = self._plan(offer=False)
+        with freeze_time('2024-03-16'):
+            with self.assertRaisesRegex(UserError, "valid until 03/15/2024 only"):
+                plan.action_offer()
+            plan.date_validity = '2024-03-30'
+            with self.assertRaisesRegex(UserError, "was due on 03/15/2024 already"):
+                plan.action_offer()
+        self.assertEqual(plan.state, 'draft')
 
     def test_failing_reminder_does_not_stop_the_others(self):
         good = self._plan()

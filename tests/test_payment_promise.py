@@ -196,10 +196,10 @@ class TestPaymentPromise(DunningMailCommon):
         Promise = self.env['account.payment.promise'].with_user(clerk)
         values = {'partner_id': self.partner_a.id, 'company_id': self.company.id, 'amount': 10.0}
         Promise.create({**values, 'date': '2024-03-31'})
-        with self.assertRaisesRegex(AccessError, "at most 30 days"):
+        with self.assertRaisesRegex(AccessError, "03/31/2024 at the latest"):
             Promise.create({**values, 'date': '2024-04-01'})
         promise = Promise.create({**values, 'date': '2024-03-30'})
-        with self.assertRaisesRegex(AccessError, "at most 30 days"):
+        with self.assertRaisesRegex(AccessError, "at the latest"):
             promise.date = '2024-06-30'
         manager = new_test_user(
             self.env, 'manager', groups='account.group_account_manager',
@@ -229,3 +229,58 @@ class TestPaymentPromise(DunningMailCommon):
         self.assertEqual(promise.block_id.date_until, date(2024, 3, 23))
         self._update('2024-03-15')
         self.assertEqual(promise.state, 'open')
+
+    def test_promised_in_two_parts_each_is_paid_for_once(self):
+        first = self._promise(400.0, '2024-03-05')
+        second = self._promise(600.0, '2024-03-20')
+        self._pay(self.line, '2024-03-04', 400.0)
+        self._update('2024-03-05')
+        self.assertEqual((first.state, second.state), ('kept', 'open'))
+        self._pay(self.line, '2024-03-06', 200.0)
+        self._update('2024-03-07')
+        self.assertEqual(second.state, 'open', "600 paid of 1,000 promised")
+        self.assertFalse(self._due('2024-03-07'))
+        self._pay(self.line, '2024-03-19', 400.0)
+        self._update('2024-03-20')
+        self.assertEqual(second.state, 'kept')
+
+    def test_a_broken_part_does_not_count_against_the_next(self):
+        first = self._promise(400.0, '2024-03-05')
+        second = self._promise(600.0, '2024-03-20')
+        self._update('2024-03-09')
+        self.assertEqual(first.state, 'broken')
+        self._pay(self.line, '2024-03-20', 600.0)
+        self._update('2024-03-20')
+        self.assertEqual(second.state, 'kept')
+
+    def test_what_a_payment_plan_covers_is_not_promised_again(self):
+        other = self._create_due_invoice('2024-02-10', 100.0)
+        plan = self.env['account.payment.plan'].create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id, 'move_line_ids': self.line.ids,
+            'installment_ids': [Command.create({'date': '2024-04-01', 'amount': 1000.0})],
+        })
+        plan.action_offer()
+        plan.action_sign()
+        promise = self._promise(100.0)
+        self.assertEqual(promise.move_line_ids, other)
+        self.assertFalse(self._due('2024-03-08'))
+
+    def test_another_invoice_promised_counts_anew(self):
+        """1,000 promised, then it turns out to be about the bill of 500: nothing of that is paid yet."""
+        other = self._create_due_invoice('2024-02-10', 500.0)
+        promise = self._promise(move_line_ids=[Command.set(self.line.ids)])
+        promise.write({'move_line_ids': [Command.set(other.ids)], 'amount': 500.0})
+        self.assertEqual(promise.block_id.move_line_ids, other)
+        self._update('2024-03-05')
+        self.assertEqual(promise.state, 'open')
+        self._update('2024-03-20')
+        self.assertEqual(promise.state, 'broken')
+
+    def test_an_online_payment_on_its_way_is_waited_for(self):
+        promise = self._promise()
+        transaction = self._create_online_payment(self.line)
+        self.assertFalse(self._night('2024-03-20'))
+        self.assertEqual(promise.state, 'open')
+        transaction.state = 'cancel'
+        self.assertEqual(self._night('2024-03-20'), ['a@example.com'])
+        self.assertEqual(promise.state, 'broken')

@@ -94,7 +94,7 @@ class AccountDunningCall(models.TransientModel):
         string="Next activity",
         domain=[('res_model', 'in', (False, 'res.partner'))],
     )
-    activity_date = fields.Date(string="Due", default=lambda self: self._default_activity_date())
+    activity_date = fields.Date(string="Due date", default=lambda self: self._default_activity_date())
     activity_summary = fields.Char(string="Summary")
     activity_user_id = fields.Many2one(
         comodel_name='res.users', string="For", default=lambda self: self.env.user)

@@ -16,7 +16,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
         comodel_name='account.payment.plan',
         string="Replaces",
         readonly=True,
-        help="A draft gets the new schedule; a running plan is cancelled when the new one is made.",
+        help="A draft gets the new schedule; a running plan goes on until the new one is offered.",
     )
     partner_id = fields.Many2one(comodel_name='res.partner', string="Customer", required=True)
     contact_id = fields.Many2one(comodel_name='res.partner', domain="[('commercial_partner_id', '=', partner_id)]")
@@ -243,10 +243,11 @@ class AccountPaymentPlanPrepare(models.TransientModel):
         if old.state == 'draft':
             old.write(self._prepare_plan_values())
             return old
-        if old and old.state in old._get_live_states():
-            old.action_cancel()
-        plan = self.env['account.payment.plan'].create(self._prepare_plan_values())
-        plan.sudo().previous_plan_id = old
+        Plan = self.env['account.payment.plan']
+        Plan.check_access('create')
+        # As superuser, because nobody else says which plan it replaces
+        plan = Plan.sudo().create(dict(self._prepare_plan_values(), previous_plan_id=old.id)).sudo(False)
+        plan.check_access('write')
         return plan
 
 
