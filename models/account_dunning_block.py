@@ -400,6 +400,17 @@ class AccountDunningBlock(models.Model):
         )
 
     @api.model
+    def _leave_out_paused(self, lines, date):
+        """What a new agreement is about: the lines that are not paused as a whole already.
+
+        :param lines: account.move.line
+        :param datetime.date date: the company's today
+        :return: account.move.line
+        """
+        verdicts = self.env['account.dunning.engine']._explain(lines, date)
+        return lines.filtered(lambda line: line not in verdicts or verdicts[line][0] != 'blocked')
+
+    @api.model
     def _find_open_lines(self, partner, company, currency=None):
         """Open receivable lines of a customer.
 

@@ -236,8 +236,8 @@ class AccountPaymentPromise(models.Model):
             amount=promise._format_amount(), date=format_date(self.env, promise.date), why=why))
 
     def _fill_lines(self):
-        """Without lines a promise is for what the customer owes: what is overdue, else what is open. What a running
-        payment plan covers is agreed upon already.
+        """Without lines a promise is for what the customer owes: what is overdue, else what is open. What is paused
+        already (a payment plan, a dispute) is left out, unless that is all.
 
         From here on it counts what the lines lose.
 
@@ -248,7 +248,7 @@ class AccountPaymentPromise(models.Model):
         if not lines:
             lines = self.env['account.dunning.block']._find_open_lines(
                 self.partner_id, self.company_id, self.currency_id)
-            lines = lines.filtered(lambda line: not line.payment_plan_id)
+            lines = self.env['account.dunning.block']._leave_out_paused(lines, self.date_promised) or lines
             overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < self.date_promised)
             lines = overdue or lines
         lines = lines.filtered(lambda line: not line.reconciled and line.amount_residual_currency > 0)

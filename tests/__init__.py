@@ -14,6 +14,7 @@ from . import test_credit_cost
 from . import test_credit_portal
 from . import test_dispute
 from . import test_dunning_block
+from . import test_dunning_call
 from . import test_payment_promise
 from . import test_payment_plan
 from . import test_payment_plan_schedule

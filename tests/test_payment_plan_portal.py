@@ -132,7 +132,8 @@ class TestPaymentPlanPortal(PaymentPlanPortalCommon, HttpCase):
         self.assertTrue(plan.activity_ids)
 
     def test_too_much_cannot_be_paid(self):
-        plan = self._plan(self.line)
+        plan = self._offer()
+        plan.action_sign()
         self.authenticate('portal_plan', 'portal_plan')
         with self.assertLogs('odoo.http', 'WARNING'), self.assertRaisesRegex(Exception, "ValidationError"):
             self.make_jsonrpc_request(f'/my/payment_plans/{plan.id}/transaction', {

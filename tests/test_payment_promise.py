@@ -265,6 +265,14 @@ class TestPaymentPromise(DunningMailCommon):
         self.assertEqual(promise.move_line_ids, other)
         self.assertFalse(self._due('2024-03-08'))
 
+    def test_what_is_disputed_does_not_take_the_promised_amount(self):
+        other = self._create_due_invoice('2024-02-10', 100.0)
+        self.env['account.dispute'].create({'move_id': self.line.move_id.id, 'reason': 'price'})
+        self.assertEqual(self._promise(100.0).move_line_ids, other)
+        self.assertFalse(self._due('2024-03-08'))
+        call = self.env['account.dunning.call'].create({'partner_id': self.partner_a.id, 'company_id': self.company.id})
+        self.assertEqual(call.move_ids, (self.line + other).move_id, "all is paused: anything may be meant")
+
     def test_another_invoice_promised_counts_anew(self):
         """1,000 promised, then it turns out to be about the bill of 500: nothing of that is paid yet."""
         other = self._create_due_invoice('2024-02-10', 500.0)

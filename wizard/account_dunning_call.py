@@ -169,8 +169,9 @@ class AccountDunningCall(models.TransientModel):
             today = (call.company_id or self.env.company)._get_dunning_today()
             if not call.move_ids:
                 overdue = call.open_move_ids._origin._get_dunning_open_lines().filtered(
-                    lambda line: (line.date_maturity or line.date) < today)
-                call.move_ids = overdue.move_id
+                    lambda line, today=today: (line.date_maturity or line.date) < today)
+                free = self.env['account.dunning.block']._leave_out_paused(overdue, today)
+                call.move_ids = (free or overdue).move_id
 
     @api.depends('move_ids')
     def _compute_currency_id(self):
