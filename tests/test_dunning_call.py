@@ -107,7 +107,8 @@ class TestDunningCall(DunningMailCommon):
         self.env['account.dispute'].create({'move_id': disputed.move_id.id, 'reason': 'price'})
         notice = self._prepare('2024-03-01').notice_ids
         self.assertEqual(notice.amount_due, 30.0)
-        text = ' '.join(str(self.env['ir.qweb']._render('account_dunning.dunning_notice_pauses', {'o': notice})).split())
+        section = self.env['ir.qweb']._render('account_dunning.dunning_notice_pauses', {'o': notice})
+        text = ' '.join(str(section).split())
         self.assertIn("Thank you for your promise to pay", text)
         self.assertIn("1,000.00", text)
         self.assertIn("We are looking into your objection", text)

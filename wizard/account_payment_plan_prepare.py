@@ -132,7 +132,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
                 lambda line, company=prepare.company_id: line.currency_id == company.currency_id
             ) or prepare.open_line_ids.filtered(
                 lambda line, found=prepare.open_line_ids: line.currency_id == found[0].currency_id)
-            overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < today)
+            overdue = lines.filtered(lambda line, today=today: (line.date_maturity or line.date) < today)
             prepare.move_line_ids = overdue or lines
 
     @api.depends('move_line_ids')
