@@ -109,7 +109,9 @@ class TestCreditRace(TransactionCase):
     @mute_logger('odoo.sql_db', 'odoo.service.model')
     def test_it_is_a_race_without_the_row_both_pass(self):
         """The counterpart: the test above would notice if the row were not written."""
-        with patch.object(self.registry['account.credit.exposure'], '_get_lock_query', lambda self, company: SQL("SELECT")):
+        unlocked = patch.object(
+            self.registry['account.credit.exposure'], '_get_lock_query', lambda self, company: SQL("SELECT"))
+        with unlocked:
             results = self._confirm_at_once(self.pairs[ROUNDS])
         self.assertEqual([error for error, _tries in results], [None, None])
         self.assertEqual(self._states(self.pairs[ROUNDS]), ['sale', 'sale'])
