@@ -115,7 +115,7 @@ class AccountDispute(models.Model):
     def _compute_display_name(self):
         reasons = dict(self._fields['reason']._description_selection(self.env))
         for dispute in self:
-            dispute.display_name = self.env._(
+            dispute.display_name = bool(dispute.move_id) and self.env._(
                 "%(invoice)s: %(reason)s",
                 invoice=dispute.move_id.name or '',
                 reason=reasons.get(dispute.reason, ''),

@@ -114,7 +114,7 @@ class AccountDunningBlock(models.Model):
     def _compute_display_name(self):
         reasons = dict(self._fields['reason']._description_selection(self.env))
         for block in self:
-            block.display_name = self.env._(
+            block.display_name = bool(block.partner_id) and self.env._(
                 "%(customer)s: %(reason)s",
                 customer=block.partner_id.display_name or '',
                 reason=reasons.get(block.reason, ''),

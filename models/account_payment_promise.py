@@ -110,10 +110,10 @@ class AccountPaymentPromise(models.Model):
     @api.depends('partner_id', 'amount', 'date')
     def _compute_display_name(self):
         for promise in self:
-            promise.display_name = self.env._(
+            promise.display_name = bool(promise.date) and self.env._(
                 "%(amount)s on %(date)s",
                 amount=promise._format_amount(),
-                date=format_date(self.env, promise.date) if promise.date else '',
+                date=format_date(self.env, promise.date),
             )
 
     @api.depends('company_id', 'move_line_ids')
