@@ -39,7 +39,7 @@ registry.category("web_tour.tours").add("account_dunning_morning", {
             content: "They are on their way",
             trigger: ".o_notification:contains('Reminders on their way: 2')",
         },
-        { content: "Nothing is left to review", trigger: ".o_nocontent_help:contains('No reminder here')" },
+        { content: "Nothing is left to review", trigger: ".o_nocontent_help:contains('No reminder waits for you')" },
     ],
 });
 
