@@ -20,6 +20,9 @@ DUE = 'due'
 # keeps trying to finish it.
 PENDING_PAYMENT_DAYS = 4
 
+# Money on a bank statement that nobody has matched yet counts for so many days; later it is no oversight any more.
+UNMATCHED_STATEMENT_DAYS = 14
+
 # Stands for "no bound" among days overdue.
 ANY_DAYS = 1_000_000
 
@@ -123,7 +126,7 @@ class AccountDunningEngine(models.AbstractModel):
         tables = [
             ('transition', engine._get_transition_table(company)),
             ('line', engine._get_line_table(company, partner_ids)),
-            ('credit', engine._get_credit_table(company, partner_ids)),
+            ('credit', engine._get_credit_table(company, date, partner_ids)),
             ('paid_online', engine._get_paid_online_table(date)),
             ('pause', engine._get_pause_table(company, date)),
             ('broken', engine._get_broken_table(company, date)),
@@ -145,7 +148,13 @@ class AccountDunningEngine(models.AbstractModel):
                 'no_followup', 'parent_state', 'partner_id', 'reconciled',
             ],
             'account.move': ['dunning_procedure_id', 'name', 'invoice_date', 'payment_state'],
-            'account.payment': ['amount', 'company_id', 'currency_id', 'is_matched', 'move_id', 'partner_id', 'state'],
+            'account.payment': [
+                'amount', 'company_id', 'currency_id', 'date', 'is_matched', 'move_id', 'partner_id', 'state',
+            ],
+            'account.bank.statement.line': [
+                'amount_residual', 'company_id', 'currency_id', 'foreign_currency_id', 'internal_index',
+                'is_reconciled', 'journal_id', 'partner_id',
+            ],
             'account.dunning.block': None,
             'account.dunning.notice': None,
             'account.dunning.notice.line': None,
@@ -208,9 +217,10 @@ class AccountDunningEngine(models.AbstractModel):
             "AND %s IN (SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))", column, list(partner_ids))
 
     @api.model
-    def _get_credit_table(self, company, partner_ids):
+    def _get_credit_table(self, company, date, partner_ids):
         """The customers' unmatched credits (rule 3): payments and credit notes on their account, `no_followup` or not,
-        and payments in process that Odoo has not booked and that name no invoice."""
+        payments in process that Odoo has not booked and that name no invoice, and what came in on a bank statement of
+        the last days and is not matched yet, unless it is the money of a payment that was registered before."""
         return SQL(
             """
             SELECT partner_id, currency_id, SUM(amount) AS amount
@@ -232,10 +242,42 @@ class AccountDunningEngine(models.AbstractModel):
                             SELECT FROM account_move__account_payment rel WHERE rel.payment_id = payment.id
                        )
                        %(customers)s
+                 UNION ALL
+                    SELECT partner.commercial_partner_id,
+                           COALESCE(received.foreign_currency_id, received.currency_id),
+                           -received.amount_residual::numeric
+                      FROM account_bank_statement_line received
+                      JOIN account_move move ON move.id = received.move_id AND move.state = 'posted'
+                      JOIN res_partner partner ON partner.id = received.partner_id
+                     WHERE received.is_reconciled IS NOT TRUE
+                       AND received.company_id = %(company)s
+                       AND received.journal_id IN (
+                            SELECT id FROM account_journal WHERE type IN ('bank', 'cash', 'credit')
+                       )
+                       -- begins with the day: Odoo's index of unmatched statement lines serves
+                       AND received.internal_index >= to_char(%(date)s::date - %(days)s, 'YYYYMMDD')
+                       AND received.amount_residual < 0
+                       AND NOT EXISTS (
+                            SELECT
+                              FROM account_payment payment
+                              JOIN res_partner payer ON payer.id = payment.partner_id
+                             WHERE payer.commercial_partner_id = partner.commercial_partner_id
+                               AND payment.company_id = received.company_id
+                               AND payment.state IN ('in_process', 'paid')
+                               AND payment.is_matched IS NOT TRUE
+                               AND payment.date >= %(date)s::date - %(days)s
+                               AND payment.payment_type = 'inbound'
+                               AND payment.currency_id = COALESCE(received.foreign_currency_id, received.currency_id)
+                               AND payment.amount = -received.amount_residual::numeric
+                       )
+                       %(receivers)s
                    ) credits
           GROUP BY partner_id, currency_id
             """,
             company=company.id,
+            date=date,
+            days=UNMATCHED_STATEMENT_DAYS,
+            receivers=self._get_customers_condition(SQL("received.partner_id"), partner_ids),
             customers=self._get_customers_condition(SQL("payment.partner_id"), partner_ids),
         )
 

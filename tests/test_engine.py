@@ -202,6 +202,48 @@ class TestEngine(DunningCommon):
         self.assertFalse(line.reconciled)
         self._assert_reason(line, '2024-03-10', 'covered')
 
+    def _receive(self, date, amount, partner=None):
+        """Money on a bank statement that nobody has matched yet."""
+        return self.env['account.bank.statement.line'].create({
+            'journal_id': self.company_data['default_journal_bank'].id, 'date': date, 'amount': amount,
+            'partner_id': (partner or self.partner_a).id, 'payment_ref': "Transfer",
+        })
+
+    def test_money_on_the_bank_statement_covers_for_some_days(self):
+        line = self._create_due_invoice('2024-03-01', amount=100.0)
+        received = self._receive('2024-03-08', 60.0)
+        due = self.Engine._due_lines(self.company, fields.Date.to_date('2024-03-10'))
+        self.assertEqual(due[line].amount_due, 40.0)
+        received.amount = 100.0
+        self._assert_reason(line, '2024-03-10', 'covered')
+        self._assert_reason(line, '2024-03-22', 'covered')
+        self._assert_reason(line, '2024-03-23', 'due')
+        received.partner_id = self.partner_b
+        self._assert_reason(line, '2024-03-10', 'due')
+
+    def test_money_that_goes_out_covers_nothing(self):
+        line = self._create_due_invoice('2024-03-01', amount=100.0)
+        self._receive('2024-03-08', -100.0)
+        self._assert_reason(line, '2024-03-10', 'due')
+
+    def test_money_of_a_registered_payment_counts_once(self):
+        line = self._create_due_invoice('2024-03-01', amount=100.0)
+        paid = self._create_due_invoice('2024-03-01', amount=100.0).move_id
+        self.env['account.payment.register'].with_context(
+            active_model='account.move', active_ids=paid.ids,
+        ).create({'payment_date': '2024-03-05'})._create_payments()
+        self._receive('2024-03-08', 100.0)
+        self._assert_reason(line, '2024-03-10', 'due')
+
+    def test_money_on_the_bank_statement_is_not_counted_once_it_is_matched(self):
+        line = self._create_due_invoice('2024-03-01', amount=150.0)
+        received = self._receive('2024-03-08', 100.0)
+        suspense = received._seek_for_lines()[1]
+        suspense.account_id = line.account_id
+        self.assertTrue(received.is_reconciled)
+        due = self.Engine._due_lines(self.company, fields.Date.to_date('2024-03-10'))
+        self.assertEqual(due[line].amount_due, 50.0, "once, as a credit on the account")
+
     def test_bounced_payment_puts_the_line_back(self):
         line = self._create_due_invoice('2024-03-01')
         self._mark_reminded(line, self.level_1, '2024-03-05')

@@ -49,6 +49,18 @@ class TestFollowup(DunningCommon):
         self._create_unmatched_payment('2024-03-15', 180.0, self.partner_a)
         self.assertEqual(self._list(), {})
 
+    def test_money_on_the_bank_statement_is_set_off(self):
+        self._create_due_invoice('2024-03-10', 300.0)
+        self.assertEqual(self._list(), {self.partner_a: 300.0})
+        received = self.env['account.bank.statement.line'].create({
+            'journal_id': self.company_data['default_journal_bank'].id, 'date': '2024-03-19', 'amount': 100.0,
+            'partner_id': self.partner_a.id, 'payment_ref': "Transfer"})
+        self.assertEqual(self._list(), {self.partner_a: 200.0})
+        received.amount = 250.0
+        self.assertEqual(self._list(), {self.partner_a: 50.0})
+        received.unlink()
+        self.assertEqual(self._list(), {self.partner_a: 300.0})
+
     def test_promised_and_paid_but_not_matched_is_not_owing(self):
         self._create_due_invoice('2024-03-10', 300.0)
         self.env['account.dunning.block'].create({
