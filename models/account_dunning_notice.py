@@ -33,6 +33,7 @@ class AccountDunningNotice(models.Model):
         comodel_name='res.partner', string="Customer", required=True, readonly=True, index=True, ondelete='restrict')
     contact_id = fields.Many2one(
         comodel_name='res.partner', string="Recipient", index='btree_not_null', ondelete='restrict')
+    contact_forced = fields.Boolean(readonly=True, copy=False, help="The recipient was chosen by hand.")
     user_id = fields.Many2one(
         comodel_name='res.users', string="Collector", index='btree_not_null', ondelete='set null')
     procedure_id = fields.Many2one(
@@ -102,6 +103,12 @@ class AccountDunningNotice(models.Model):
     def _unlink_except_evidence(self):
         if any(notice.state == 'sent' for notice in self):
             raise UserError(self.env._("A notice that has gone out is evidence and can't be deleted."))
+
+    def write(self, vals):
+        result = super().write(vals)
+        if 'contact_id' in vals and not self.env.su:
+            self.sudo().contact_forced = True
+        return result
 
     def _check_guarded_fields(self, vals):
         # EXTENDS 'account_dunning': to whom and from whom it went is part of the evidence, once it is out

@@ -345,7 +345,11 @@ class AccountDunningRun(models.Model):
                             ) address ON TRUE
                 ON CONFLICT (company_id, partner_id) WHERE state IN ('draft', 'queued', 'failed')
                   DO UPDATE SET run_id = EXCLUDED.run_id,
-                                contact_id = EXCLUDED.contact_id,
+                                contact_id = CASE
+                                    WHEN account_dunning_notice.contact_forced
+                                    THEN COALESCE(account_dunning_notice.contact_id, EXCLUDED.contact_id)
+                                    ELSE EXCLUDED.contact_id
+                                END,
                                 user_id = EXCLUDED.user_id,
                                 procedure_id = EXCLUDED.procedure_id,
                                 level_id = CASE

@@ -51,9 +51,15 @@ class AccountMove(models.Model):
 
     @api.model
     def _check_dunning_history(self, vals):
-        """:raise AccessError: when a user sets what the reminders that went out have written"""
-        if not self.env.su and not DUNNING_HISTORY.isdisjoint(vals):
-            raise AccessError(self.env._("The dunning level changes only with a reminder that has gone out."))
+        """:raise AccessError: when a user sets what the reminders that went out have written; administrators may, to
+            take over the history of another program
+        """
+        if DUNNING_HISTORY.isdisjoint(vals) or self.env.su:
+            return
+        if not self.env.user.has_group('account.group_account_manager'):
+            raise AccessError(self.env._(
+                "The dunning level changes with a reminder that has gone out. Only an accounting administrator may set "
+                "it by hand."))
 
     #=== COMPUTE METHODS - DUNNING ===#
 

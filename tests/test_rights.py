@@ -205,14 +205,17 @@ class TestRights(DunningCommon):
         self.env['ir.attachment'].with_user(self.users['manager']).create({
             'name': "note.txt", 'raw': b"x", 'res_model': self.notice._name, 'res_id': self.notice.id}).unlink()
 
-    def test_level_of_an_invoice_is_written_by_the_flow_alone(self):
+    def test_level_of_an_invoice_is_written_by_the_flow_and_administrators(self):
         self.notice.sudo()._mark_sent(self.dunning_run.date)
-        line = self.line.with_user(self.users['manager'])
+        line = self.line.with_user(self.users['billing'])
         for record in (line, line.move_id):
             for values in ({'dunning_level_id': False}, {'dunning_last_date': '2024-01-01'}):
                 with self.subTest(model=record._name, values=values), self.assertRaises(AccessError):
                     record.write(values)
         self.assertEqual((line.dunning_level_id, line.dunning_last_date), (self.level_1, self.dunning_run.date))
+        # taking over the history of another program
+        line.with_user(self.users['manager']).dunning_level_id = self.level_2
+        self.assertEqual(line.dunning_level_id, self.level_2)
 
     def test_customers_do_not_see_how_they_are_dunned(self):
         portal = self.users['portal']

@@ -162,6 +162,14 @@ class TestRun(DunningCommon):
         run.notice_ids._mark_sent(fields.Date.to_date('2024-03-10'))
         self.assertEqual(line.dunning_level_id, self.level_2)
 
+    def test_chosen_recipient_outlives_refreshing(self):
+        self._create_due_invoice('2024-02-01')
+        notice = self._prepare('2024-03-10').notice_ids
+        contact = self.env['res.partner'].create({'name': "Accounts", 'parent_id': self.partner_a.id})
+        notice.sudo(False).contact_id = contact
+        self._prepare('2024-03-11')
+        self.assertEqual((notice.date, notice.contact_id), (fields.Date.to_date('2024-03-11'), contact))
+
     def test_softer_level_moves_nothing(self):
         line = self._create_due_invoice('2024-01-15')
         self._prepare('2024-02-01').notice_ids._mark_sent(fields.Date.to_date('2024-02-01'))
