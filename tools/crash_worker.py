@@ -3,6 +3,7 @@
 Started as `python -m tools.crash_worker DATABASE LETTERS [Odoo's options]`; each line on its input (`run` or `send`)
 makes a worker that does the scheduled action over and over, and answers with its process id.
 """
+import io
 import os
 import signal
 import sys
@@ -26,13 +27,16 @@ def load(name, options):
 
 def limit_letters(registry, percent):
     """Render the letters of only so many of the notices: a PDF takes longer than all the rest together."""
-    model = registry["account.dunning.notice"]
-    render = model._render_letters
+    report = registry["ir.actions.report"]
+    render = report._pre_render_qweb_pdf
 
-    def _render_letters(self):
-        return render(self.filtered(lambda notice: notice.id % 100 < percent))
+    def _pre_render_qweb_pdf(self, report_ref, res_ids=None, data=None):
+        chosen = [record_id for record_id in res_ids if record_id % 100 < percent]
+        documents, kind = render(self, report_ref, chosen, data) if chosen else ({}, "pdf")
+        left_out = {record_id: {"stream": io.BytesIO(b"Left out")} for record_id in res_ids if record_id not in chosen}
+        return {**documents, **left_out}, kind
 
-    model._render_letters = _render_letters
+    report._pre_render_qweb_pdf = _pre_render_qweb_pdf
 
 
 def work(registry, task):
