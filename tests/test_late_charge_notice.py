@@ -593,6 +593,7 @@ class TestLateChargeNotice(LateChargeCommon):
         text = html.fromstring(wizard.sheet).text_content()
         for expected in ("165.00", "250.00", "125.0000", "Not charged so far", "Banque de France"):
             self.assertIn(expected, text)
+        self.assertNotIn("European Central Bank", text, "a compensation has no rate, and so no source of one")
         self.assertEqual(len(self.move.late_charge_ids), 2, "the preview writes nothing")
 
     def test_reports_render(self):
