@@ -213,8 +213,10 @@ def resolve_doubts(env, options):
     gone_out = doubtful.filtered(lambda notice: notice.message_id in taken)
     if gone_out:
         gone_out.action_confirm_sent()
-    if again := failed - gone_out:
-        again.action_send()
+    for notice in doubtful - gone_out:
+        notice.action_send()  # each by itself: somebody has looked
+    if certain := failed - doubtful:
+        certain.action_send()
     return {
         "doubtful": {"confirmed": len(gone_out), "again": len(doubtful - gone_out)},
         "failed": len(failed - doubtful),
