@@ -44,7 +44,6 @@ class ResCompany(models.Model):
             ('warn', "Warn"),
             ('block', "Block: orders wait for a release"),
         ],
-        required=True,
         default='off',
         help="What happens when an order exceeds the customer's credit limit, or the customer is on credit hold.\n"
              "A customer may have a policy of their own.",

@@ -93,7 +93,7 @@ class ResPartner(models.Model):
     def _compute_show_credit_limit(self):
         # EXTENDS 'account': a company with a credit policy has limits, too
         result = super()._compute_show_credit_limit()
-        if self.env.company.root_id.sudo().credit_policy != 'off':
+        if self.env.company.root_id.sudo().credit_policy in ('warn', 'block'):
             self.show_credit_limit = True
         return result
 
@@ -134,7 +134,7 @@ class ResPartner(models.Model):
         """
         # A branch and its main company are one creditor: a limit or hold of either counts in the branch.
         chain = [self.sudo().with_company(branch) for branch in reversed(company.sudo().parent_ids)]
-        company_policy = company.sudo().credit_policy
+        company_policy = company.sudo().credit_policy or 'off'
         terms = {}
         for partner, *views in zip(self, *chain, strict=True):
             limit_view = next((view for view in views if view.credit_limit), views[0])

@@ -54,6 +54,8 @@ class SaleOrder(models.Model):
         groups='base.group_user',
         help="The highest level that one of the customer's open bills has reached.",
     )
+    # Neither this nor the company's policy is required in the database: Odoo creates orders and companies while the
+    # addon is installed and not loaded yet, at updates and in its own tests.
     credit_state = fields.Selection(
         selection=[
             ('none', "Not checked"),
@@ -64,7 +66,6 @@ class SaleOrder(models.Model):
             ('rejected', "Rejected"),
         ],
         string="Credit",
-        required=True,
         readonly=True,
         copy=False,
         default='none',
