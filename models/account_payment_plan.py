@@ -560,7 +560,7 @@ class AccountPaymentPlan(models.Model):
         today = self.sudo().company_id._get_dunning_today()
         self._open_block(
             max(down_payment.date, today) + timedelta(days=self.company_id.plan_grace_days) if down_payment else False)
-        self._tell_all(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s.", plan=plan.name, name=name))
+        self._tell_all(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s", plan=plan.name, name=name))
         self._follow_up(today)
 
     def _open_block(self, date_until):
