@@ -6,7 +6,6 @@ an empty cache and undone. The median counts.
 """
 import argparse
 import json
-import subprocess
 
 from . import database
 from .env import ADDON
@@ -150,22 +149,13 @@ def measure(env, modules, odoo, options):
         database.install(env, name, modules, *odoo)
     script = SCRIPT % {"documents": options.documents, "rounds": options.orders, "mark": MARK}
     try:
-        output = run_script(env, name, script, odoo)
+        output = database.run_script(env, name, script, *odoo)
     finally:
         database.drop(env, name)
     for line in output.splitlines():
         if MARK in line:
             return json.loads(line.split(MARK, 1)[1])
     raise Failure(f"Measuring failed:\n{output[-2000:]}")
-
-
-def run_script(env, name, script, odoo):
-    """Run the script in `odoo shell`, with the addons of the variant."""
-    command = [str(env.python), "-m", "odoo", "shell", "-d", name, "--no-http", "--log-level=warn", *odoo]
-    done = subprocess.run(command, input=script, capture_output=True, text=True, cwd=env.home)
-    if done.returncode or "Traceback (most recent call last)" in done.stderr:
-        raise Failure(f"Measuring failed in the database {name}:\n{done.stderr.strip()[-3000:]}")
-    return done.stdout
 
 
 def peer_addons(env):

@@ -123,13 +123,14 @@ def update(env, name, modules=(ADDON,)):
     odoo(env, f"Updating {', '.join(modules)} in {name}", arguments, f"{', '.join(modules)} cannot be updated.")
 
 
-def run_script(env, name, script):
+def run_script(env, name, script, *options):
     """Run Python code in `odoo shell` on a database, where ``env`` is Odoo's environment of the superuser.
 
     :param str script: the code; it commits itself (``env.cr.commit()``)
+    :param options: further options of Odoo's command line
     :return: what it printed
     """
-    command = [str(env.python), "-m", "odoo", "shell", "-d", name, "--no-http", "--log-level=warn"]
+    command = [str(env.python), "-m", "odoo", "shell", "-d", name, "--no-http", "--log-level=warn", *options]
     done = subprocess.run(command, input=script, capture_output=True, text=True, cwd=env.home)
     if done.returncode or "Traceback (most recent call last)" in done.stderr:
         raise Failure(f"A script failed in the database {name}:\n{done.stderr.strip()[-3000:]}")

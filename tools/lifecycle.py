@@ -5,7 +5,6 @@ import ast
 import json
 import re
 import shutil
-import subprocess
 import zipfile
 from collections import Counter
 
@@ -196,7 +195,7 @@ def snapshot(name):
 def use(env, name, odoo):
     with database.cursor(name) as cr:
         _partner, _move, _line, day = bench_data.template(cr)
-    output = script(env, name, USE % {"day": day}, odoo)
+    output = database.run_script(env, name, USE % {"day": day}, *odoo)
     notices, sent = json.loads(re.search(r"COUNT (.*)", output)[1])
     say(f"  in use: {notices} notices prepared, {sent} of them sent")
     if not notices or not sent:
@@ -215,7 +214,7 @@ def is_bookkeeping(kind, value):
 
 def uninstall(env, name, odoo, before):
     say("· Uninstalling")
-    script(env, name, UNINSTALL, odoo)
+    database.run_script(env, name, UNINSTALL, *odoo)
     after = snapshot(name)
     left = [
         (kind, value, number) for (kind, value), number in sorted(after.items(), key=str)
@@ -238,12 +237,3 @@ def uninstall(env, name, odoo, before):
         if rows:
             faults.append(f"Left behind by uninstalling: {len(rows)} × {rows[0]}")
     return faults
-
-
-def script(env, name, code, odoo):
-    """`odoo shell` with the wheel's addon."""
-    command = [str(env.python), "-m", "odoo", "shell", "-d", name, "--no-http", "--log-level=warn", *odoo]
-    done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=env.home)
-    if done.returncode or "Traceback (most recent call last)" in done.stderr:
-        raise Failure(f"A script failed in the database {name}:\n{done.stderr.strip()[-3000:]}")
-    return done.stdout
