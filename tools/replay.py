@@ -57,6 +57,7 @@ def main(env, arguments):
         with Step(f"Opening the database {name}"):
             odoo = stack.enter_context(database.environment(env, name, "--log-level=warn", *mails.odoo_options))
         gc.freeze()  # the registry is there to stay: it need not be searched for garbage day by day
+        gc.set_threshold(50_000)
         odoo = odoo(context={"tracking_disable": True, "mail_create_nolog": True})  # for the bookkeeping
         keep_quiet(env.logs / f"replay-{name}.log")
         replay = Replay(odoo, bills, options, folder)
