@@ -133,9 +133,12 @@ class AccountDunningEngine(models.AbstractModel):
             ('past', engine._get_past_table(company)),
             ('live', engine._get_live_table(company, partner_ids)),
         ]
+        # MATERIALIZED: each is planned on its own, which takes half the time of planning one big join; for a single
+        # customer, as before each sending, planning is most of what the query costs.
         return SQL(
             "WITH %(tables)s, %(verdict)s",
-            tables=SQL(", ").join(SQL("%s AS (%s)", SQL.identifier(name), table) for name, table in tables),
+            tables=SQL(", ").join(
+                SQL("%s AS MATERIALIZED (%s)", SQL.identifier(name), table) for name, table in tables),
             verdict=engine._get_verdict_tables(company, date),
         )
 
@@ -321,21 +324,8 @@ class AccountDunningEngine(models.AbstractModel):
                            SUM(paused.residual) OVER (
                                PARTITION BY block.id ORDER BY paused.date_maturity, paused.id
                            ) - paused.residual AS before
-                      FROM account_dunning_block block
-                      JOIN LATERAL (
-                            SELECT line.*
-                              FROM account_dunning_block_move_line_rel rel
-                              JOIN line ON line.id = rel.move_line_id
-                             WHERE rel.block_id = block.id
-                         UNION ALL
-                            SELECT line.*
-                              FROM line
-                              JOIN res_partner holder ON holder.id = block.partner_id
-                             WHERE line.partner_id = holder.commercial_partner_id
-                               AND NOT EXISTS (
-                                    SELECT FROM account_dunning_block_move_line_rel rel WHERE rel.block_id = block.id
-                               )
-                           ) paused ON TRUE
+                      FROM (%(covered)s) paused
+                      JOIN account_dunning_block block ON block.id = paused.block_id
                      WHERE block.company_id = %(company)s
                        AND block.state = 'active'
                        AND block.date_from <= %(date)s
@@ -348,6 +338,29 @@ class AccountDunningEngine(models.AbstractModel):
             """,
             company=company.id,
             date=date,
+            covered=self._get_covered_query(SQL("state = 'active'")),
+        )
+
+    @api.model
+    def _get_covered_query(self, condition):
+        """The lines that blocks are about: those named, or all of the block's customer. It begins with the lines: the
+        pauses of bills that are long paid cost nothing.
+
+        :param SQL condition: on the blocks of whole customers
+        """
+        return SQL(
+            """
+            SELECT line.id, line.residual, line.currency_id, line.date_maturity, rel.block_id
+              FROM line
+              JOIN account_dunning_block_move_line_rel rel ON rel.move_line_id = line.id
+         UNION ALL
+            SELECT line.id, line.residual, line.currency_id, line.date_maturity, whole.id
+              FROM line
+              JOIN res_partner holder ON holder.commercial_partner_id = line.partner_id
+              JOIN account_dunning_block whole ON whole.partner_id = holder.id AND whole.%s
+             WHERE NOT EXISTS (SELECT FROM account_dunning_block_move_line_rel rel WHERE rel.block_id = whole.id)
+            """,
+            condition,
         )
 
     @api.model
@@ -355,19 +368,17 @@ class AccountDunningEngine(models.AbstractModel):
         """Lines of agreements that the customer broke: their next step does not wait."""
         return SQL(
             """
-            SELECT line.id, MAX(block.date_ended) AS date_broken
-              FROM account_dunning_block block
-              JOIN res_partner holder ON holder.id = block.partner_id
-         LEFT JOIN account_dunning_block_move_line_rel rel ON rel.block_id = block.id
-              JOIN line ON line.id = rel.move_line_id
-                        OR rel.move_line_id IS NULL AND line.partner_id = holder.commercial_partner_id
+            SELECT covered.id, MAX(block.date_ended) AS date_broken
+              FROM (%(covered)s) covered
+              JOIN account_dunning_block block ON block.id = covered.block_id
              WHERE block.company_id = %(company)s
                AND block.broken
                AND block.date_ended <= %(date)s
-          GROUP BY line.id
+          GROUP BY covered.id
             """,
             company=company.id,
             date=date,
+            covered=self._get_covered_query(SQL("broken")),
         )
 
     @api.model

@@ -39,6 +39,8 @@ class AccountDunningNotice(models.Model):
 
     Nothing after the mail server's answer can fail but the commit itself. A notice that is found queued with the mark
     of step 2 was cut off there: nobody knows whether the mail went out, so a person is asked and it is not sent again.
+
+    Notices without an e-mail need no mark: those of a batch are written as sent in one transaction after step 1.
     """
 
     _inherit = 'account.dunning.notice'
@@ -175,10 +177,11 @@ class AccountDunningNotice(models.Model):
         notices = (self - in_doubt).with_company(company)
         notices = notices._prepare_delivery(date)
         commit(len(self) - len(notices))
-        time_left = True
+        mailed = notices.filtered('mail_id')
+        time_left = (notices - mailed)._send_together(date, commit)
         session = {}
         try:
-            for notice in notices:
+            for notice in mailed:
                 notice._send_prepared(date, session, commit)
                 # All that is rendered goes out, even when the job's time is up: the next job would render it again, and
                 # a batch that takes longer to render than a job may last would leave one notice per job.
@@ -356,8 +359,54 @@ class AccountDunningNotice(models.Model):
             for notice in self
         }
 
+    def _send_together(self, date, commit):
+        """Letters to post, calls and SMS in the queue: a rollback takes all of it back, so they go out in one
+        transaction. Where that fails, one by one.
+
+        :param datetime.date date: the company's today
+        :param commit: `_commit_progress`
+        :return: whether there is time for more
+        """
+        if not self:
+            return True
+        try:
+            standing, changed = self.filtered(lambda notice: notice._is_still_prepared())._recheck(date)
+            (standing - changed)._conclude(date)
+            return commit(len(self))
+        except Exception as error:
+            self.env.cr.rollback()
+            if len(self) > 1:
+                time_left = True
+                for notice in self:
+                    time_left = notice[0]._send_together(date, commit)
+                return time_left
+            self._note_failure(error)
+            return commit(1)
+
+    def _conclude(self, date):
+        """The notices have gone out, or do so with the end of this transaction."""
+        if not self:
+            return
+        self._mark_sent(date)
+        for notice in self:
+            notice._send_sms()
+            notice._plan_activity()
+        self.env.flush_all()
+
+    def _note_failure(self, error):
+        """After a rollback: tell why the notice has not gone out, unless it just goes out next time."""
+        if isinstance(error, PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):
+            # A payment or another user came in between, before the mail was handed over: next time.
+            self.handover_date = False
+        elif isinstance(error, InDoubtError):
+            self._fail_in_doubt()
+        else:
+            if not isinstance(error, UserError | DeliveryError):
+                _logger.warning("Dunning notice %s can't be sent", self.id, exc_info=error)
+            self._fail(self._describe(error))
+
     def _send_prepared(self, date, session, commit):
-        """Hand one prepared notice over (steps 2 and 3).
+        """Hand one prepared mail over (steps 2 and 3).
 
         :param datetime.date date: the company's today
         :param dict session: the open SMTP sessions of this batch, by mail server
@@ -368,30 +417,16 @@ class AccountDunningNotice(models.Model):
         try:
             if not notice._is_still_prepared():
                 return
-            if notice.mail_id:
-                notice.handover_date = fields.Datetime.now()
-                commit()
+            notice.handover_date = fields.Datetime.now()
+            commit()
             if not notice._is_still_prepared() or not notice._is_unchanged(date):
                 notice.handover_date = False
                 return
-            notice._mark_sent(date)
-            notice._send_sms()
-            notice._plan_activity()
-            self.env.flush_all()
-            if notice.mail_id:
-                notice._hand_over_mail(session)
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-            # A payment or another user came in between, before the mail was handed over: next time.
-            self.env.cr.rollback()
-            notice.handover_date = False
-        except InDoubtError:
-            self.env.cr.rollback()
-            notice._fail_in_doubt()
+            notice._conclude(date)
+            notice._hand_over_mail(session)
         except Exception as error:
             self.env.cr.rollback()
-            if not isinstance(error, UserError | DeliveryError):
-                _logger.warning("Dunning notice %s can't be sent", notice.id, exc_info=True)
-            notice._fail(notice._describe(error))
+            notice._note_failure(error)
 
     def _is_still_prepared(self):
         """Dropped by somebody, or its mail or letter deleted, since it was rendered: then it does not go out as it is;

@@ -372,6 +372,71 @@ class TestDelivery(DunningMailCommon):
         self.assertIn("division by zero", notice.failure_reason)
         self.assertFalse(line.dunning_level_id)
 
+    def _queue_letters(self):
+        """A letter to post for each of two customers, who have no e-mail address."""
+        (self.partner_a + self.partner_b).email = False
+        self.partner_b.street = "2 Main Street"
+        for partner in (self.partner_a, self.partner_b):
+            self._create_due_invoice('2024-02-01', partner=partner)
+        notices = self._prepare('2024-03-10').notice_ids.sorted('partner_id')
+        notices.action_send()
+        return notices
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_letters_of_a_batch_go_out_together(self):
+        notices = self._queue_letters()
+        Notice = self.registry['account.dunning.notice']
+        with patch.object(Notice, '_mark_sent', autospec=True, side_effect=Notice._mark_sent) as mark_sent:
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(mark_sent.call_count, 1)
+        self.assertEqual(notices.mapped('state'), ['sent', 'sent'])
+        self.assertEqual(notices.line_ids.move_line_id.dunning_level_id, self.level_1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY)
+    def test_letter_that_fails_does_so_alone(self):
+        notices = self._queue_letters()
+        Notice = self.registry['account.dunning.notice']
+        plan_activity = Notice._plan_activity
+
+        def stumble(notice):
+            if notice.partner_id == self.partner_a:
+                raise ValueError("no such collector")
+            plan_activity(notice)
+
+        with patch.object(Notice, '_plan_activity', stumble):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notices, [
+            {'state': 'failed', 'failure_reason': "no such collector"},
+            {'state': 'sent', 'failure_reason': False},
+        ])
+        levels = [notice.line_ids.move_line_id.dunning_level_id for notice in notices]
+        self.assertEqual(levels, [self.level_1.browse(), self.level_1])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_letter_paid_or_dropped_after_rendering(self):
+        """The last look, for letters: what came in while the others were being made."""
+        for meanwhile, state in (
+            (lambda notice: self._pay(notice.line_ids.move_line_id, '2024-03-10'), 'cancelled'),
+            (lambda notice: notice.action_cancel(), 'cancelled'),
+            (lambda notice: self._create_unmatched_payment('2024-03-10', 40.0, notice.partner_id), 'queued'),
+        ):
+            with self.subTest(state=state), self.env.cr.savepoint() as savepoint:
+                first, second = self._queue_letters()
+                Notice = self.registry['account.dunning.notice']
+                render = Notice._render_letters
+
+                def render_slowly(notices, render=render, meanwhile=meanwhile, notice=first):
+                    render(notices)
+                    meanwhile(notice.with_env(notices.env))
+
+                with patch.object(Notice, '_render_letters', render_slowly):
+                    self._run_cron('ir_cron_dunning_send')
+                self.assertEqual((first.state, second.state), (state, 'sent'))
+                self.assertFalse(first.line_ids.move_line_id.dunning_level_id)
+                savepoint.rollback()
+                self.env.invalidate_all()
+
     # === channels ===
 
     @freeze_time('2024-03-10 08:00:00')

@@ -12,14 +12,15 @@ from pathlib import Path
 from unittest import mock
 
 from . import database, receivables
+from .cores import share_core
 from .days import MailServer, calendar, keep_quiet
+from .drafts import Drafts
 from .letters import check_notices, export_letters
 from .oracle import Oracle
 from .server import Server
 from .ui import Failure, Step, say
 
 NAME = "replay"
-BATCH = 300  # invoices made at once
 SHOWN = 20  # broken lines that are listed one by one
 PROCEDURES = {"crescendo": "account_dunning_procedure_crescendo", "standard": "account_dunning_procedure_standard"}
 DAY = datetime.timedelta(days=1)
@@ -52,6 +53,7 @@ def main(env, arguments):
     with env.lock(f"use-{name}"), contextlib.ExitStack() as stack:
         database.with_addon(env, name, fresh=True)
         shutil.rmtree(folder, ignore_errors=True)
+        drafts = stack.enter_context(Drafts(env, name, bills))
         mails = stack.enter_context(MailServer(env, folder / "mails"))
         stack.enter_context(Server(env, name))  # the letters' styles come from it
         with Step(f"Opening the database {name}"):
@@ -60,8 +62,8 @@ def main(env, arguments):
         gc.set_threshold(50_000)
         odoo = odoo(context={"tracking_disable": True, "mail_create_nolog": True})  # for the bookkeeping
         keep_quiet(env.logs / f"replay-{name}.log")
-        replay = Replay(odoo, bills, options, folder)
-        with Step(f"Preparing {len(bills)} invoices of {len({bill.customer for bill in bills})} customers"):
+        replay = Replay(odoo, bills, drafts, options, folder)
+        with Step(f"Preparing {len({bill.customer for bill in bills})} customers"):
             replay.prepare()
         replay.walk()
         replay.finish()
@@ -88,10 +90,11 @@ class Replay:
 
     :param odoo: Odoo's environment of the superuser
     :param list bills: receivables.Bill
+    :param Drafts drafts: makes their invoices
     """
 
-    def __init__(self, odoo, bills, options, folder):
-        self.odoo, self.bills, self.options, self.folder = odoo, bills, options, folder
+    def __init__(self, odoo, bills, drafts, options, folder):
+        self.odoo, self.bills, self.drafts, self.options, self.folder = odoo, bills, drafts, options, folder
         self.company = odoo.ref("base.main_company")
         self.first = min(bill.date for bill in bills)
         self.last = max(max(bill.date, bill.due, bill.settled or bill.due) for bill in bills)
@@ -108,13 +111,19 @@ class Replay:
         procedure.mode = "automatic"
         company.dunning_procedure_id = procedure
         self.procedure = procedure
-        self.contacts, self.customers = self._create_customers()
-        self.moves = self._create_invoices()
+        contacts, self.customers = self._create_customers()
         self.bank = odoo["account.journal"].search([("type", "=", "bank"), ("company_id", "=", company.id)], limit=1)
         odoo.cr.commit()
+        self.drafts.begin(company.id, {
+            code: {is_paperless: contact.id for is_paperless, contact in pair.items()}
+            for code, pair in contacts.items()
+        })
 
     def _create_customers(self):
-        """Each customer is a company with two contacts: one for electronic bills, one for paper."""
+        """Each customer is a company with two contacts: one for electronic bills, one for paper.
+
+        :return: the contacts by code of the customer and ``is_paperless``, and the customers by code
+        """
         Partner = self.odoo["res.partner"]
         codes = sorted({bill.customer for bill in self.bills})
         customers = Partner.create(
@@ -155,43 +164,6 @@ class Replay:
         contacts = {code: {True: mail, False: post} for code, mail, post in zip(codes, by_mail, by_post, strict=True)}
         return contacts, dict(zip(codes, customers, strict=True))
 
-    def _create_invoices(self):
-        """Drafts, each to be posted on its own day: before that the dunning does not see it."""
-        Move = self.odoo["account.move"]
-        moves = {}
-        for start in range(0, len(self.bills), BATCH):
-            chunk = self.bills[start : start + BATCH]
-            records = Move.create(
-                [
-                    {
-                        "move_type": "out_invoice",
-                        "company_id": self.company.id,
-                        "partner_id": self.contacts[bill.customer][bill.is_paperless].id,
-                        "ref": bill.number,
-                        "invoice_date": bill.date,
-                        "invoice_date_due": bill.due,
-                        "invoice_payment_term_id": False,
-                        "invoice_line_ids": [
-                            (
-                                0,
-                                0,
-                                {
-                                    "name": "As delivered",
-                                    "quantity": 1,
-                                    "price_unit": float(bill.amount),
-                                    "tax_ids": [],
-                                },
-                            )
-                        ],
-                    }
-                    for bill in chunk
-                ]
-            )
-            moves.update(zip((bill.number for bill in chunk), records.ids, strict=True))
-            self.odoo.cr.commit()
-            self.odoo.invalidate_all()
-        return moves
-
     # === THE DAYS === #
 
     def walk(self):
@@ -213,6 +185,8 @@ class Replay:
                 oracle.begin(day)
                 self.run_actions(days, day)
                 oracle.check(day)
+                if day == self.first:
+                    share_core(self.odoo.cr)  # now that all connections exist
                 if (day + DAY).day == 1 or day == self.last:
                     table.row(day)
                 day += DAY
@@ -221,7 +195,9 @@ class Replay:
     def post(self, bills):
         if not bills:
             return
-        moves = self.odoo["account.move"].browse(self.moves[bill.number] for bill in bills)
+        ids = self.drafts.get(bills)
+        self.odoo.cr.commit()  # a transaction that began before they were made does not see them
+        moves = self.odoo["account.move"].browse(ids)
         moves.action_post()
         for bill, move in zip(bills, moves, strict=True):
             [line] = move.line_ids.filtered(lambda line: line.account_id.account_type == "asset_receivable")
