@@ -215,7 +215,7 @@ class AccountCreditExposure(models.Model):
 
     @api.model
     def _get_amounts(self, customers, date, lock=False):
-        """What customers owe and are about to owe, in one query for each root company however many they are.
+        """What customers owe and are about to owe, in one or two queries for each root company however many they are.
 
         :param dict customers: the customers (`res.partner`, commercial entities) of each root company
         :param date date: "today": what is overdue on that day
@@ -232,11 +232,23 @@ class AccountCreditExposure(models.Model):
             self.env[model].flush_model(fnames)
         for company in sorted(customers, key=lambda company: company.id):  # one order of locking for everybody
             if customers[company]:
-                for partner_id, level_id, *figures in self.env.execute_query(
-                    self._get_amounts_query(company, customers[company], date, lock)
-                ):
-                    amounts[partner_id, company.id] = CreditAmounts(
-                        *map(company.currency_id.round, figures), level_id or False)
+                amounts.update(self._get_amounts_of_company(company, customers[company], date, lock))
+        return amounts
+
+    @api.model
+    def _get_amounts_of_company(self, company, customers, date, lock):
+        rows = self.env.execute_query(self._get_amounts_query(company, customers, date, lock))
+        rest_ids = [partner_id for partner_id, *_figures, has_rest in rows if has_rest]
+        rest = {
+            partner_id: figures
+            for partner_id, *figures in self.env.execute_query(self._get_rest_query(company, rest_ids))
+        } if rest_ids else {}
+        amounts = {}
+        for partner_id, level_id, receivable, overdue, old_debt, draft, orders, _has_rest in rows:
+            orders_rest, paid_online = rest.get(partner_id, (0, 0))
+            figures = (receivable, overdue, old_debt, draft, orders + orders_rest, paid_online)
+            amounts[partner_id, company.id] = CreditAmounts(
+                *map(company.currency_id.round, figures), level_id or False)
         return amounts
 
     @api.model
@@ -334,27 +346,23 @@ class AccountCreditExposure(models.Model):
 
     @api.model
     def _get_amounts_query(self, company, customers, date, lock):
-        """The query behind `_get_amounts()`.
+        """The query behind `_get_amounts()`: its last column says whose amounts `_get_rest_query()` completes.
 
         Nothing counts twice on its way order -> draft invoice -> posted invoice -> paid:
 
         - an order counts for what has no invoice yet, drafts included, at the order's own rate: its total, or line by
-          line once something of it is invoiced;
-        - a down payment invoice lowers its order by what it invoices, until the final invoice takes it back;
+          line once something of it is invoiced (the rest);
         - a draft credit note of an order counts, because the order rises by as much; any other one does not: it frees
           nothing before it is posted;
-        - an online payment counts until it is in the ledger or matched by the bank.
+        - an online payment counts until it is in the ledger or matched by the bank (the rest).
         """
         return SQL("""
             WITH target AS (
                 SELECT unnest(%(partner_ids)s::int[]) AS partner_id
             ), locked AS (
                 %(lock)s
-            ), contact AS (
-                -- the customer and its contacts
-                SELECT target.partner_id, partner.id AS contact_id
-                  FROM target
-                  JOIN res_partner partner ON partner.commercial_partner_id = target.partner_id
+            ), contact AS MATERIALIZED (
+                %(contacts)s
             ), ledger AS (
                 SELECT contact.partner_id,
                        SUM(line.amount_residual) AS receivable,
@@ -388,19 +396,92 @@ class AccountCreditExposure(models.Model):
                                      WHERE refund_line.move_id = move.id))
               GROUP BY contact.partner_id
             ), sale AS MATERIALIZED (
-                -- `is_whole`: of its lines nothing is invoiced or over-delivered; what it is worth is its own total
+                %(open_orders)s
+            ), orders AS (
+                SELECT partner_id,
+                       SUM(%(order_amount)s) FILTER (WHERE is_whole) AS orders,
+                       BOOL_AND(is_whole) AS are_whole
+                  FROM sale
+              GROUP BY partner_id
+            ), online AS (
+                SELECT contact.partner_id
+                  FROM contact
+                  JOIN sale_order sale ON sale.partner_invoice_id = contact.contact_id
+                  JOIN sale_order_transaction_rel rel ON rel.sale_order_id = sale.id
+                 WHERE sale.state = 'sale'
+             UNION ALL
+                SELECT contact.partner_id
+                  FROM contact
+                  JOIN account_move move ON move.partner_id = contact.contact_id
+                  JOIN account_invoice_transaction_rel rel ON rel.invoice_id = move.id
+                 WHERE move.payment_state NOT IN ('paid', 'reversed')
+            )
+            SELECT target.partner_id,
+                   ledger.level_id,
+                   COALESCE(ledger.receivable, 0),
+                   COALESCE(ledger.overdue, 0),
+                   CASE WHEN %(old_date)s::date IS NULL THEN 0 ELSE GREATEST(ledger.old_debt, 0) END,
+                   COALESCE(draft.draft, 0),
+                   COALESCE(orders.orders, 0),
+                   COALESCE(NOT orders.are_whole, FALSE) OR target.partner_id IN (SELECT partner_id FROM online)
+              FROM target
+         LEFT JOIN ledger USING (partner_id)
+         LEFT JOIN draft USING (partner_id)
+         LEFT JOIN orders USING (partner_id)
+            """,
+            date=date,
+            old_date=self._get_old_debt_date(company, date),
+            lock=self._get_lock_query(company) if lock else SQL("SELECT"),
+            order_amount=SQL(
+                "CASE WHEN rate = 1 THEN amount ELSE ROUND(amount / rate, %s) END", company.currency_id.decimal_places),
+            **self._prepare_query_parts(company, customers.ids),
+        )
+
+    @api.model
+    def _prepare_query_parts(self, company, partner_ids):
+        """What both queries are made of."""
+        branch_ids = self._get_branch_ids(company)
+        return {
+            'partner_ids': partner_ids,
+            'branch_ids': branch_ids,
+            # the customers and their contacts
+            'contacts': SQL(
+                "SELECT id AS contact_id, commercial_partner_id AS partner_id FROM res_partner "
+                "WHERE commercial_partner_id = ANY(%s)", partner_ids),
+            # `is_whole`: of its lines nothing is invoiced or over-delivered; what it is worth is its own total
+            'open_orders': SQL("""
                 SELECT contact.partner_id,
                        sale.id, sale.amount_total AS amount,
                        COALESCE(NULLIF(sale.currency_rate, 0), 1) AS rate,
-                       NOT EXISTS (SELECT FROM sale_order_line
-                                    WHERE order_id = sale.id AND (%(is_partly_done)s)) AS is_whole
+                       NOT EXISTS (SELECT FROM sale_order_line WHERE order_id = sale.id AND (%s)) AS is_whole
                   FROM contact
                   JOIN sale_order sale ON sale.partner_invoice_id = contact.contact_id
-                 WHERE sale.company_id IN %(branch_ids)s
+                 WHERE sale.company_id IN %s
                    AND sale.state = 'sale'
                    AND sale.invoice_status NOT IN ('invoiced', 'upselling')
+                """, SQL(IS_PARTLY_DONE), branch_ids),
+        }
+
+    @api.model
+    def _get_rest_query(self, company, partner_ids):
+        """What few customers have: orders that are invoiced in part, and online payments on their way.
+
+        A down payment invoice lowers its order by what it invoices, until the final invoice takes it back.
+
+        :param res.company company: a root company
+        :param list partner_ids: ids of commercial entities
+        :return: query of (partner id, amount of the orders, amount paid online), in company currency
+        :rtype: SQL
+        """
+        return SQL("""
+            WITH target AS (
+                SELECT unnest(%(partner_ids)s::int[]) AS partner_id
+            ), contact AS MATERIALIZED (
+                %(contacts)s
+            ), sale AS MATERIALIZED (
+                SELECT * FROM (%(open_orders)s) AS open_order WHERE NOT is_whole
             ), sale_line AS MATERIALIZED (
-                -- of the other orders, in the order's currency
+                -- in the order's currency
                 SELECT sale.partner_id, sale.rate,
                        line.id, line.order_id, line.currency_id,
                        line.is_downpayment AND line.product_uom_qty = 0 AS is_downpayment,
@@ -424,8 +505,7 @@ class AccountCreditExposure(models.Model):
                        END AS amount
                   FROM sale
                   JOIN sale_order_line line ON line.order_id = sale.id
-                 WHERE NOT sale.is_whole
-                   AND line.display_type IS NULL
+                 WHERE line.display_type IS NULL
             ), downpayment AS (
                 -- in the order's currency; given back by the final invoice
                 SELECT line.order_id,
@@ -450,12 +530,7 @@ class AccountCreditExposure(models.Model):
                 -- each order at its own rate
                 SELECT partner_id, SUM(amount) AS orders
                   FROM (
-                    SELECT partner_id,
-                           CASE WHEN rate = 1 THEN amount ELSE ROUND(amount / rate, %(digits)s) END AS amount
-                      FROM sale
-                     WHERE is_whole
-                     UNION ALL
-                    SELECT partner_id, ROUND(SUM(amount) / rate, %(digits)s)
+                    SELECT partner_id, ROUND(SUM(amount) / rate, %(digits)s) AS amount
                       FROM sale_line
                   GROUP BY partner_id, rate, order_id
                      UNION ALL
@@ -504,25 +579,11 @@ class AccountCreditExposure(models.Model):
                   ) AS pending
               GROUP BY partner_id
             )
-            SELECT target.partner_id,
-                   ledger.level_id,
-                   COALESCE(ledger.receivable, 0),
-                   COALESCE(ledger.overdue, 0),
-                   CASE WHEN %(old_date)s::date IS NULL THEN 0 ELSE GREATEST(ledger.old_debt, 0) END,
-                   COALESCE(draft.draft, 0),
-                   COALESCE(orders.orders, 0),
-                   COALESCE(paid.paid_online, 0)
+            SELECT target.partner_id, COALESCE(orders.orders, 0), COALESCE(paid.paid_online, 0)
               FROM target
-         LEFT JOIN ledger USING (partner_id)
-         LEFT JOIN draft USING (partner_id)
          LEFT JOIN orders USING (partner_id)
          LEFT JOIN paid USING (partner_id)
             """,
-            partner_ids=customers.ids,
-            branch_ids=self._get_branch_ids(company),
             digits=company.currency_id.decimal_places,
-            old_date=self._get_old_debt_date(company, date),
-            date=date,
-            lock=self._get_lock_query(company) if lock else SQL("SELECT"),
-            is_partly_done=SQL(IS_PARTLY_DONE),
+            **self._prepare_query_parts(company, partner_ids),
         )

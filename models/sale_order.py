@@ -1,5 +1,6 @@
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -350,50 +351,37 @@ class SaleOrder(models.Model):
                 {root: customers[root] - lock_customers[root] for root in same_day}, date))
 
         decisions = {}
-        confirming = defaultdict(float)  # by customer and main company: quotations of this batch that pass
+        confirming = defaultdict(self.browse)  # by customer and main company: quotations of this batch that pass
         for order in self.sudo():
-            decision = decisions[order.id] = order._decide_credit_one(terms, amounts, confirming)
+            decision = decisions[order.id] = order._decide_credit_one(terms, amounts, confirming, with_exposure)
             if together and not decision.needs_release:
-                order_amount, paid = order._get_credit_order_amounts()
                 for partner in order._get_credit_customers():
-                    confirming[partner.id, order.company_id.root_id.id] += order_amount - paid
+                    confirming[partner.id, order.company_id.root_id.id] += order
         return decisions
 
-    def _decide_credit_one(self, terms, amounts, confirming):
+    def _decide_credit_one(self, terms, amounts, confirming, with_exposure=False):
         """The decision for one order.
 
         :param dict terms: what is agreed, by id of customer and company
         :param dict amounts: the exposure, by id of customer and main company
-        :param dict confirming: what the quotations before this one in the batch add to it
+        :param dict confirming: quotations before this one in the batch, which add to it
+        :param bool with_exposure: the exact exposure is asked for, also when nothing speaks against the order
         :rtype: CreditDecision
         """
         company, debtor = self.company_id, self._get_credit_debtor()
         if not company or not debtor:
             return CreditDecision('none')
-        currency, root = company.currency_id, company.root_id
-        order_amount, paid = self._get_credit_order_amounts()
-        policies = set()
-        reasons, sentences = [], []
-        blocking = False
-        exposure = limit = 0.0
-        for partner in self._get_credit_customers():
-            agreed = terms[partner.id, company.id]
-            owed = amounts.get((partner.id, root.id))
-            if owed is None:
-                continue
-            total = currency.round(owed.total + confirming[partner.id, root.id] + order_amount - paid)
-            if partner == debtor:
-                exposure, limit = total, agreed.limit
-            found = self.env['account.credit.exposure']._explain(
-                company, partner, agreed, owed, total,
-                with_document=self.state in ('draft', 'sent') and self.amount_total > 0)
-            policies.add(agreed.policy)
-            reasons += found
-            sentences += found.values()
-            blocking |= bool(found) and agreed.policy == 'block'
-        message = '\n'.join(sentences)
+        weigh = partial(self._weigh_credit, company, debtor, terms, amounts, confirming)
+        policies, reasons, exposure, limit = weigh(self._get_credit_order_amount())
+        # What is paid online makes the exposure smaller: it is looked up only where that matters.
+        if (reasons or with_exposure) and (paid := self._get_credit_order_paid()):
+            policies, reasons, exposure, limit = weigh(self._get_credit_order_amount() - paid)
+        blocking = any(policy == 'block' for _reason, _sentence, policy in reasons)
+        message = '\n'.join(sentence for _reason, sentence, _policy in reasons)
+        reasons = [reason for reason, _sentence, _policy in reasons]
 
-        if 'block' in policies and self._is_prepaid():
+        is_decided = self.credit_state in ('released', 'rejected')
+        if 'block' in policies and (reasons or is_decided) and self._is_prepaid():
             state, reasons, message = 'ok', [], ''
         elif 'block' in policies and self._is_covered_by_release():
             state = 'released'
@@ -411,6 +399,34 @@ class SaleOrder(models.Model):
             state = 'warning' if reasons else 'ok'
         return CreditDecision(state, tuple(dict.fromkeys(reasons)), message, exposure, limit)
 
+    def _weigh_credit(self, company, debtor, terms, amounts, confirming, order_amount):
+        """What speaks against the order if it adds that much to what its customers owe.
+
+        :param float order_amount: in company currency
+        :return: the policies of the customers; (reason, sentence, policy) for each reason; the debtor's exposure with
+            the order and their limit, in company currency
+        :rtype: tuple[set, list, float, float]
+        """
+        root = company.root_id
+        policies, reasons = set(), []
+        exposure = limit = 0.0
+        for partner in self._get_credit_customers():
+            agreed = terms[partner.id, company.id]
+            owed = amounts.get((partner.id, root.id))
+            if owed is None:
+                continue
+            ahead = sum(amount - paid for amount, paid in (
+                order._get_credit_order_amounts() for order in confirming[partner.id, root.id]))
+            total = company.currency_id.round(owed.total + ahead + order_amount)
+            if partner == debtor:
+                exposure, limit = total, agreed.limit
+            policies.add(agreed.policy)
+            found = self.env['account.credit.exposure']._explain(
+                company, partner, agreed, owed, total,
+                with_document=self.state in ('draft', 'sent') and self.amount_total > 0)
+            reasons += [(reason, sentence, agreed.policy) for reason, sentence in found.items()]
+        return policies, reasons, exposure, limit
+
     def _get_credit_customers(self):
         """Who the order is checked for: the customer, and who gets the invoice; commercial entities."""
         return (self.partner_id | self.partner_invoice_id).commercial_partner_id._origin
@@ -422,23 +438,30 @@ class SaleOrder(models.Model):
     def _get_credit_order_amounts(self):
         """What the order adds to the exposure.
 
-        :return: the amount of the quotation (0 once it is confirmed: it is counted already) and what is paid online
-            for it and not in the ledger yet, in company currency
+        :return: the amount of the quotation and what is paid online for it and not in the ledger yet, in company
+            currency
         :rtype: tuple[float, float]
         """
+        return self._get_credit_order_amount(), self._get_credit_order_paid()
+
+    def _get_credit_order_amount(self):
+        """The amount of the quotation in company currency (float); 0 once it is confirmed: it is counted already."""
         if self.state not in ('draft', 'sent'):
-            return 0.0, 0.0
-        currency, rate = self.company_id.currency_id, self.currency_rate or 1.0
+            return 0.0
+        return self.company_id.currency_id.round(self.amount_total / (self.currency_rate or 1.0))
+
+    def _get_credit_order_paid(self):
+        """What is paid online for the quotation and not in the ledger yet, in company currency (float)."""
+        if self.state not in ('draft', 'sent'):
+            return 0.0
         pending = self.transaction_ids.filtered(
             lambda tx: tx.state in ('authorized', 'done')
             and tx.operation != 'validation'
             and (not tx.payment_id or not tx.payment_id.move_id and tx.payment_id.state in ('draft', 'in_process'))
             and not tx.child_transaction_ids.filtered(
                 lambda child: child.operation != 'refund' and child.state in ('authorized', 'done')))
-        return (
-            currency.round(self.amount_total / rate),
-            currency.round(sum(pending.mapped('amount')) / rate) if pending else 0.0,
-        )
+        amount = sum(pending.mapped('amount'))
+        return self.company_id.currency_id.round(amount / (self.currency_rate or 1.0))
 
     def _is_prepaid(self):
         """Whether the customer has paid the whole order online, or there is nothing to pay."""

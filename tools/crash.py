@@ -75,10 +75,10 @@ def main(env, arguments):
             # Letters take their styles from a running Odoo.
             with tempfile.TemporaryDirectory(dir=env.out) as folder, SlowSink(folder) as sink, Server(env, name):
                 outcome = Crash(env, server, name, sink, options).run()
+            lines = outcome.lines()  # they ask the server what it is
             database.drop(env, name)
         finally:
             server.stop()
-    lines = outcome.lines()
     say("\n" + "\n".join(lines))
     if options.write:
         with open(bench.RESULTS, "a") as file:

@@ -1,4 +1,4 @@
-"""The invoices of a file as drafts in Odoo, made by a process of its own, ahead of the days that `replay` walks through.
+"""The invoices of a file as drafts in Odoo, made by a process of its own while `replay` walks through earlier days.
 
 To the dunning a draft does not exist; it begins to when it is posted. So drafts may be made while earlier days pass.
 """
