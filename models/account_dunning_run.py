@@ -200,6 +200,14 @@ class AccountDunningRun(models.Model):
             Notice.browse(notice_id for [notice_id] in rows)._cancel(
                 self.env._("The customer now belongs to another company"))
 
+    def _cancel_settled(self):
+        """Notices that are not tried again by themselves, and of which nothing is left: nobody need look at them."""
+        failed = self.env['account.dunning.notice'].search([
+            ('company_id', '=', self.company_id.id), ('state', '=', 'failed'), ('next_attempt', '=', False),
+            ('is_in_doubt', '=', False),
+        ])
+        self.env['account.dunning.block']._isolate(failed, lambda notices: notices._recheck(self.date))
+
     def _get_customer_ids(self):
         """Customers with an open line that is due, or soon enough for a courtesy, or with a proposal to bring up to
         date; only those after the last one that the run has looked at."""
@@ -426,6 +434,7 @@ class AccountDunningRun(models.Model):
     def _finish(self):
         """All customers have been looked at."""
         run = self.sudo()
+        run._cancel_settled()
         run.write({'state': 'prepared', 'last_customer': 0})
         if run.queue_automatic:
             run.notice_ids.filtered(

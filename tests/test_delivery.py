@@ -283,6 +283,21 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(line.dunning_level_id, self.level_1)
 
     @freeze_time('2024-03-10 08:00:00')
+    def test_failed_for_good_and_then_paid(self):
+        line, notice = self._queue_notice()
+        other_line, other = self._queue_notice(partner=self.partner_b)
+        for failed in (notice, other):
+            failed._fail("No such mailbox")
+            while failed.next_attempt:
+                failed._fail("No such mailbox")
+        self._pay(line, '2024-03-10')
+        self._pay(other_line, '2024-03-10', amount=30.0)
+        with freeze_time('2024-03-11 06:00:00'):
+            self._run_cron('ir_cron_dunning_run')
+        self.assertEqual(notice.state, 'cancelled')
+        self.assertRecordValues(other, [{'state': 'failed', 'failure_reason': "No such mailbox", 'amount_due': 70.0}])
+
+    @freeze_time('2024-03-10 08:00:00')
     @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
     def test_mail_server_that_hangs_up_leaves_doubt(self):
         """It has taken the mail, or not: nobody knows, so nothing is sent again by itself."""
