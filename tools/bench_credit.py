@@ -104,7 +104,7 @@ for quotation in quotations:
     except Undo:
         pass
 print(%(mark)r + json.dumps({
-    'seconds': statistics.median(seconds[2:]), 'queries': statistics.median(queries[2:]),
+    'seconds': statistics.median(seconds[2:]), 'best': min(seconds[2:]), 'queries': statistics.median(queries[2:]),
     'owed': getattr(customer, 'credit_exposure', None) or getattr(customer, 'risk_total', None),
 }))
 """
@@ -128,15 +128,15 @@ def main(env, arguments):
         ):
             results[variant] = measure(env, modules, odoo, options)
             say(f"  {variant}: {json.dumps(results[variant])}")
-    alone, ours, peer = (result["seconds"] for result in results.values())
-    say("")
-    say(f"Confirming one order of a customer with {options.documents} open documents, median of {options.orders}:")
-    for variant, result in results.items():
-        added = (result["seconds"] - alone) * 1000
-        say(f"  {variant:<28} {result['seconds'] * 1000:8.1f} ms  {result['queries']:5.0f} queries"
-            + (f"  (+{added:.1f} ms)" if result["seconds"] != alone else ""))
-    if peer > alone:
-        say(f"  It adds {(ours - alone) / (peer - alone):.2f} times what the peer adds.")
+    for key, name in (("seconds", "median"), ("best", "best")):  # on a busy machine the best tells more
+        alone, ours, peer = (result[key] for result in results.values())
+        say(f"\nConfirming one order of a customer with {options.documents} open documents, {name} of {options.orders}:")
+        for variant, result in results.items():
+            added = (result[key] - alone) * 1000
+            say(f"  {variant:<28} {result[key] * 1000:8.1f} ms  {result['queries']:5.0f} queries"
+                + (f"  (+{added:.1f} ms)" if result[key] != alone else ""))
+        if peer > alone:
+            say(f"  It adds {(ours - alone) / (peer - alone):.2f} times what the peer adds.")
 
 
 def measure(env, modules, odoo, options):
