@@ -130,7 +130,8 @@ def main(env, arguments):
             say(f"  {variant}: {json.dumps(results[variant])}")
     for key, name in (("seconds", "median"), ("best", "best")):  # on a busy machine the best tells more
         alone, ours, peer = (result[key] for result in results.values())
-        say(f"\nConfirming one order of a customer with {options.documents} open documents, {name} of {options.orders}:")
+        say("")
+        say(f"Confirming one order of a customer with {options.documents} open documents, {name} of {options.orders}:")
         for variant, result in results.items():
             added = (result[key] - alone) * 1000
             say(f"  {variant:<28} {result[key] * 1000:8.1f} ms  {result['queries']:5.0f} queries"
