@@ -6,8 +6,8 @@ from pathlib import Path
 
 from odoo.tests import BaseCase
 
-from odoo.addons.account_dunning.tools import receivables
-from odoo.addons.account_dunning.tools.ui import Failure
+from odoo.addons.account_dunning.tools.environment.ui import Failure
+from odoo.addons.account_dunning.tools.proofs import receivables
 
 HEAD = (
     "countryCode,customerID,PaperlessDate,invoiceNumber,InvoiceDate,DueDate,InvoiceAmount,Disputed,SettledDate,"

@@ -1,4 +1,4 @@
-"""The commands of `./dev`: each is a module of this folder with a function ``main(env, arguments)``.
+"""The commands of `./dev`: each is a module of one of the two rooms with a function ``main(env, arguments)``.
 
 A command's first docstring line is its line in the usage. Commands run in the venv, with Odoo and everything
 else importable and PostgreSQL running; those of OUTSIDE run on the Python that ./dev was started with.
@@ -10,31 +10,38 @@ import signal
 import sys
 from pathlib import Path
 
-from .env import Env
-from .ui import Failure, say
+from .environment.env import Env
+from .environment.ui import Failure, say
 
 # In the order of the usage; those whose module is missing are left out.
 COMMANDS = (
-    "demo", "serve", "test", "lint", "replay", "bench", "crash", "odoo-tests", "lifecycle", "odoo", "shot", "pdf2png",
-    "setup", "stop",
+    "demo", "serve", "test", "lint", "fuzz", "roles", "mutate", "replay", "bench", "crash", "odoo-tests", "lifecycle",
+    "odoo", "shot", "pdf2png", "setup", "stop",
 )  # fmt: skip
 MODULES = {"test": "run_tests", "lint": "run_lint", "odoo": "run_odoo", "setup": "run_setup", "stop": "run_stop"}
 OUTSIDE = ("setup", "stop")
 HERE = Path(__file__).parent
+ROOMS = ("environment", "proofs")
 
 
 def module_of(command):
     return MODULES.get(command, command.replace("-", "_"))
 
 
+def file_of(command):
+    """The file of a command's module, or None."""
+    files = (HERE / room / f"{module_of(command)}.py" for room in ROOMS)
+    return next((file for file in files if file.exists()), None)
+
+
 def available():
-    return [command for command in COMMANDS if (HERE / f"{module_of(command)}.py").exists()]
+    return [command for command in COMMANDS if file_of(command)]
 
 
 def usage():
     lines = ["Usage: ./dev COMMAND [arguments]", ""]
     for command in available():
-        source = ast.parse((HERE / f"{module_of(command)}.py").read_text())
+        source = ast.parse(file_of(command).read_text())
         lines.append(f"  {(ast.get_docstring(source) or command).splitlines()[0]}")
     lines += ["", f"Everything fetched and made lies in {Env().home} (ACCOUNT_DUNNING_HOME moves it);"]
     lines += ["deleting that folder after ./dev stop is a full reset."]
@@ -78,7 +85,7 @@ def run(arguments):
         # From here on in the venv: the commands may import Odoo and everything else.
         script = str(env.root / "dev")
         os.execv(env.python, [str(env.python), script, *arguments])
-    from . import postgres
+    from .environment import postgres
 
     os.environ.update(postgres.connect(env))
     os.environ["PATH"] = f"{postgres.programs(env)}{os.pathsep}{os.environ['PATH']}"
@@ -86,4 +93,5 @@ def run(arguments):
 
 
 def load(command):
-    return importlib.import_module(f"tools.{module_of(command)}")
+    file = file_of(command)
+    return importlib.import_module(f"tools.{file.parent.name}.{file.stem}")

@@ -20,11 +20,12 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import bench, bench_data, database, postgres
-from .env import ADDON, ROOT
-from .server import Server
-from .smtp_sink import SmtpSink
-from .ui import Failure, Step, run_logged, say
+from ..environment import database, postgres
+from ..environment.env import ADDON, ROOT
+from ..environment.server import Server
+from ..environment.smtp_sink import SmtpSink
+from ..environment.ui import Failure, Step, run_logged, say
+from . import bench, bench_data
 
 INVOICES = 4  # open invoices of each customer; about two in three are overdue
 PATIENCE = 1200  # seconds without any progress
@@ -132,7 +133,8 @@ class Crash:
     def run(self):
         start = time.monotonic()
         command = [
-            sys.executable, "-m", "tools.crash_worker", self.name, str(self.options.letters), *self.sink.odoo_options,
+            sys.executable, "-m", "tools.proofs.crash_worker", self.name, str(self.options.letters),
+            *self.sink.odoo_options,
         ]  # fmt: skip
         variables = {**os.environ, "PYTHONPATH": f"{self.env.odoo_path}{os.pathsep}{ROOT}"}
         with open(self.log, "w") as errors:

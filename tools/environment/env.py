@@ -17,7 +17,7 @@ from .ui import Failure, Step, run_logged
 
 SERIES = "19.0"
 ADDON = "account_dunning"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.10", "python3")
 FREE_SPACE = 3_000_000_000  # bytes that a first set-up takes, with room for the databases
 LOG_SIZE = 50_000_000  # bytes; a longer log is begun anew
@@ -170,7 +170,7 @@ class Env:
         raise Failure("Odoo 19 runs on Python 3.10 to 3.13: install one of them (for example the package python3.13).")
 
     def _make_venv(self):
-        requirements = ROOT / "tools" / "requirements.txt"
+        requirements = ROOT / "tools" / "environment" / "requirements.txt"
         # A user's own, importable Odoo comes with packages of its own: the venv sees them.
         system = not os.environ.get("ODOO_SOURCE") and not str(self.odoo_path).startswith(str(self.home))
         wanted = hashlib.sha1(requirements.read_bytes() + str(system).encode()).hexdigest()

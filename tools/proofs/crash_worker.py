@@ -1,7 +1,7 @@
 """Workers for `./dev crash`: one process loads Odoo, then forks as many workers as it is asked for.
 
-Started as `python -m tools.crash_worker DATABASE LETTERS [Odoo's options]`; each line on its input (`run` or `send`)
-makes a worker that does the scheduled action over and over, and answers with its process id.
+Started as `python -m tools.proofs.crash_worker DATABASE LETTERS [Odoo's options]`; each line on its input (`run` or
+`send`) makes a worker that does the scheduled action over and over, and answers with its process id.
 """
 import io
 import os
@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from .env import Env
+from ..environment.env import Env
 
 
 def load(name, options):

@@ -14,11 +14,12 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import bench_data, bench_probe, database
-from .env import ADDON, ROOT
-from .server import Server
-from .smtp_sink import SmtpSink
-from .ui import Failure, Step, run_logged, say
+from ..environment import database
+from ..environment.env import ADDON, ROOT
+from ..environment.server import Server
+from ..environment.smtp_sink import SmtpSink
+from ..environment.ui import Failure, Step, run_logged, say
+from . import bench_data, bench_probe
 
 PEER = "account_credit_control"
 PEER_PACKAGE = "odoo-addon-account-credit-control==19.0.*"
@@ -310,7 +311,7 @@ def measure_limit(env, name, chosen):
 
 def probe(env, task, name, **options):
     """Run a task of bench_probe in a process of its own."""
-    command = [sys.executable, "-m", "tools.bench_probe", task, name, json.dumps(options)]
+    command = [sys.executable, "-m", "tools.proofs.bench_probe", task, name, json.dumps(options)]
     log = env.logs / f"bench-{name}.log"
     with Step(f"{name}: {task.replace('_', ' ')}", log), open(log, "a") as errors:
         done = subprocess.run(

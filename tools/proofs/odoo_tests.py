@@ -9,12 +9,12 @@ import re
 import subprocess
 import time
 
-from . import database
-from .browser import BROWSERS
-from .debian import need_program
-from .env import ADDON
-from .server import free_port
-from .ui import Failure, Step, say
+from ..environment import database
+from ..environment.browser import BROWSERS
+from ..environment.debian import need_program
+from ..environment.env import ADDON
+from ..environment.server import free_port
+from ..environment.ui import Failure, Step, say
 
 MODULES = "account,sale,account_payment,portal"
 STARTED = re.compile(r"odoo\.addons\.(\w+)\.tests\.\w+: Starting (\w+\.\w+) \.\.\.")

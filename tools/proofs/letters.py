@@ -10,7 +10,7 @@ import logging
 import re
 from decimal import Decimal
 
-from .ui import Failure
+from ..environment.ui import Failure
 
 # 1,240.00 and 1.240,00 and 1 240,00, but no percentage and no part of a longer number or word.
 AMOUNT = re.compile(

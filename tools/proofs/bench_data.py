@@ -2,8 +2,8 @@
 
 Made without the addon and kept, so that installing it on a database with data can be measured too.
 """
-from . import database
-from .ui import Step, say
+from ..environment import database
+from ..environment.ui import Step, say
 
 REVISION = "4"
 OVERDUE_SHARE = 65  # percent of the invoices; the others fall due within the next weeks

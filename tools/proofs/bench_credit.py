@@ -7,9 +7,9 @@ an empty cache and undone. The median counts.
 import argparse
 import json
 
-from . import database
-from .env import ADDON
-from .ui import Failure, run_logged, say
+from ..environment import database
+from ..environment.env import ADDON
+from ..environment.ui import Failure, run_logged, say
 
 PEER = "sale_financial_risk"
 PEER_PACKAGES = ("odoo-addon-sale-financial-risk==19.0.*", "odoo-addon-account-financial-risk==19.0.*")

@@ -7,7 +7,7 @@ import datetime
 from collections import defaultdict, namedtuple
 from decimal import Decimal
 
-from .ui import Failure
+from ..environment.ui import Failure
 
 Level = namedtuple("Level", "id name delay_days wait_days")
 DAY = datetime.timedelta(days=1)

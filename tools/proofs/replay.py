@@ -11,14 +11,15 @@ from collections import defaultdict
 from pathlib import Path
 from unittest import mock
 
-from . import database, receivables
+from ..environment import database
+from ..environment.server import Server
+from ..environment.ui import Failure, Step, say
+from . import receivables
 from .cores import share_core
 from .days import MailServer, calendar, keep_quiet
 from .drafts import Drafts
 from .letters import check_notices, export_letters
 from .oracle import Oracle
-from .server import Server
-from .ui import Failure, Step, say
 
 NAME = "replay"
 SHOWN = 20  # broken lines that are listed one by one

@@ -8,7 +8,7 @@ import datetime
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from .ui import Failure
+from ..environment.ui import Failure
 
 # Columns that must be there; others (countryCode, PaperlessDate, DaysToSettle, DaysLate) are not needed.
 COLUMNS = (

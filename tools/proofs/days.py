@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 
-from .server import HOST, free_port, is_free
-from .ui import Failure
+from ..environment.server import HOST, free_port, is_free
+from ..environment.ui import Failure
 
 ACTIONS = ("ir_cron_dunning_run", "ir_cron_dunning_send")
 SINK = """
 import sys
-from tools.smtp_sink import SmtpSink
+from tools.environment.smtp_sink import SmtpSink
 with SmtpSink(sys.argv[1], int(sys.argv[2])):
     sys.stdin.read()
 """

@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 
-from .ui import Step, say
+from ..environment.ui import Step, say
 
 
 def main(env, arguments):

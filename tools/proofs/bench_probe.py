@@ -1,4 +1,5 @@
-"""One measured task inside Odoo, in a process of its own: `python -m tools.bench_probe TASK DATABASE '{"option": …}'`.
+"""One measured task inside Odoo, in a process of its own:
+`python -m tools.proofs.bench_probe TASK DATABASE '{"option": …}'`.
 
 Prints one line of JSON: seconds, queries, and the process's memory before the task and at its peak (MB).
 """
@@ -8,8 +9,9 @@ import sys
 import time
 from contextlib import contextmanager
 
-from . import bench_data, database
-from .env import Env
+from ..environment import database
+from ..environment.env import Env
+from . import bench_data
 
 MARK = "RESULT "
 

@@ -8,10 +8,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from . import database, run_lint
-from .browser import BROWSERS
-from .debian import need_program
-from .ui import Failure
+from ..environment import database
+from ..environment.browser import BROWSERS
+from ..environment.debian import need_program
+from ..environment.ui import Failure
+from . import run_lint
 
 WITH_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "-r", "-n", "--deselect", "--durations", "--maxfail", "--tb")
 
@@ -35,7 +36,7 @@ def main(env, arguments):
             *spread(arguments),
             *paths,
         ]  # fmt: skip
-        plugins = str(env.root / "tools" / "pytest_plugins")
+        plugins = str(env.root / "tools" / "proofs" / "pytest_plugins")
         variables = {**os.environ, "PYTHONPATH": f"{env.odoo_path}{os.pathsep}{plugins}"}
         # Outside of the checkout: its tests are known as odoo.addons.account_dunning.tests through the symlink only.
         return subprocess.run(command, cwd=env.addons, env=variables, stdin=subprocess.DEVNULL).returncode

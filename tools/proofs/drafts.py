@@ -5,9 +5,9 @@ To the dunning a draft does not exist; it begins to when it is posted. So drafts
 
 import multiprocessing
 
-from . import database
+from ..environment import database
+from ..environment.ui import Failure
 from .days import keep_quiet
-from .ui import Failure
 
 BATCH = 100  # invoices made at once
 

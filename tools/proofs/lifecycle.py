@@ -8,9 +8,10 @@ import shutil
 import zipfile
 from collections import Counter
 
-from . import bench, bench_data, database
-from .env import ADDON, ROOT
-from .ui import Failure, run_logged, say
+from ..environment import database
+from ..environment.env import ADDON, ROOT
+from ..environment.ui import Failure, run_logged, say
+from . import bench, bench_data
 
 # What may stand in the wheel besides what the manifest names.
 FOLDERS = {

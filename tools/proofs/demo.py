@@ -8,11 +8,11 @@ import contextlib
 import datetime
 import shutil
 
-from . import database
+from ..environment import database
+from ..environment.server import Server
+from ..environment.ui import Failure, Step, say
 from .days import MailServer, calendar, keep_quiet
 from .letters import check_notices, export_letters
-from .server import Server
-from .ui import Failure, Step, say
 
 WALKED = "account_dunning.demo_walked"  # the last day whose scheduled actions have run
 LONGEST_WALK = 60  # days
