@@ -11,6 +11,7 @@ from odoo.fields import Command
 from odoo.tests import freeze_time, tagged
 
 from odoo.addons.account.tests.common import AccountTestInvoicingCommon
+from odoo.addons.account_dunning.models.ir_actions_report import PrintPages
 
 REPORT = 'account_dunning.action_report_dunning_notice'
 
@@ -521,11 +522,11 @@ class TestLetter(AccountTestInvoicingCommon):
             )
         report = self.env['ir.actions.report'].sudo().with_context(force_report_rendering=True)
         with patch.object(
-            type(report), '_run_wkhtmltopdf', autospec=True, side_effect=type(report)._run_wkhtmltopdf,
+            PrintPages, '_run', autospec=True, side_effect=PrintPages._run,
         ) as run:
             streams, kind = report._pre_render_qweb_pdf(REPORT, notices.ids)
         self.assertEqual(kind, 'pdf')
-        self.assertEqual(run.call_count, 1)
+        self.assertEqual(run.call_count, 2, "one for the letters, one for their letterheads")
         for position, notice in enumerate(notices):
             reader = PdfReader(io.BytesIO(streams[notice.id]['stream'].getvalue()))
             text = ' '.join('\n'.join(page.extract_text() for page in reader.pages).split())

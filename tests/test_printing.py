@@ -8,6 +8,7 @@ from pypdf import PdfReader
 
 from odoo.exceptions import UserError
 from odoo.tests import freeze_time, tagged
+from odoo.tools.pdf import merge_pdf
 
 from odoo.addons.account_dunning.models import ir_actions_report
 from odoo.addons.account_dunning.utils import css
@@ -122,6 +123,12 @@ class TestPrinting(DunningCommon):
         with patch.object(type(self.env['ir.actions.report']), '_get_style_sheet', side_effect=UserError("No style")):
             with self.assertRaisesRegex(UserError, "No style"):
                 self._print(notice)
+
+    def test_printed_letters_can_be_merged_with_other_files(self):
+        notice = self._create_notice(line_count=80)
+        document = self._print(notice)[notice.id]
+        merged = merge_pdf([document, document])
+        self.assertEqual(self._read(merged), self._read(document) * 2)
 
     #=== WHAT A LETTER MAY SHOW ===#
 

@@ -70,7 +70,7 @@ class Letterheads:
         objects[LETTERHEAD] = form
         resources[NameObject('/XObject')] = objects
         page[NameObject('/Resources')] = resources
-        content = page['/Contents']
+        content = page.raw_get('/Contents')
         parts = content.getObject() if isinstance(content.getObject(), ArrayObject) else [content]
         page[NameObject('/Contents')] = ArrayObject([
             writer._addObject(_operators(b'q\n')), *parts,
