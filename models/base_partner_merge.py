@@ -11,4 +11,16 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
             ('partner_id', 'in', src_partners.ids),
             ('state', 'in', ('draft', 'queued', 'failed')),
         ])._cancel(self.env._("The customer was merged with %(customer)s", customer=dst_partner.display_name))
+        # Odoo does not see a unique index, only constraints: its statement would fail.
+        self.env['account.dunning.followup'].sudo().search([('partner_id', 'in', src_partners.ids)]).unlink()
+        self.env['account.credit.exposure'].sudo().search([('partner_id', 'in', src_partners.ids)]).unlink()
         return super()._update_foreign_keys(src_partners, dst_partner)
+
+    def _update_values(self, src_partners, dst_partner):
+        # EXTENDS 'base': whoever may merge customers must not loosen their credit terms by it, so the merged customer
+        # gets the most careful of each; Odoo then finds them there already.
+        partners = (src_partners | dst_partner).sudo()
+        for company in self.env['res.company'].sudo().search([]):
+            dst_partner.sudo().with_company(company).write(partners.with_company(company)._get_most_careful_terms())
+        self.env.invalidate_all()
+        return super()._update_values(src_partners, dst_partner)

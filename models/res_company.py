@@ -37,7 +37,7 @@ class ResCompany(models.Model):
 
     #=== CREDIT CONTROL ===#
 
-    credit_policy = fields.Selection(
+    credit_control_policy = fields.Selection(
         string="Credit policy",
         selection=[
             ('off', "No credit control"),
@@ -75,7 +75,7 @@ class ResCompany(models.Model):
     def _get_company_root_delegated_field_names(self):
         # EXTENDS 'base': a branch and its main company are one creditor
         return super()._get_company_root_delegated_field_names() + [
-            'credit_policy',
+            'credit_control_policy',
             'credit_overdue_days',
             'credit_overdue_amount',
             'credit_auto_release',

@@ -13,7 +13,7 @@ class ResConfigSettings(models.TransientModel):
 
     #=== CREDIT CONTROL ===#
 
-    credit_policy = fields.Selection(related='company_id.credit_policy', readonly=False, required=True)
+    credit_control_policy = fields.Selection(related='company_id.credit_control_policy', readonly=False, required=True)
     credit_overdue_days = fields.Integer(related='company_id.credit_overdue_days', readonly=False)
     credit_overdue_amount = fields.Monetary(related='company_id.credit_overdue_amount', readonly=False)
     credit_auto_release = fields.Boolean(related='company_id.credit_auto_release', readonly=False)
@@ -22,7 +22,7 @@ class ResConfigSettings(models.TransientModel):
     def _onchange_account_use_credit_limit(self):
         # The policy stands in the block of Odoo's credit limit: without that block there is no policy to see.
         if not self.account_use_credit_limit:
-            self.credit_policy = 'off'
+            self.credit_control_policy = 'off'
 
     # Pauses: promises, payment plans
     promise_max_days = fields.Integer(related='company_id.promise_max_days', readonly=False)

@@ -9,10 +9,13 @@ CREDIT_READERS = ','.join((
     'sales_team.group_sale_salesman',
     'account_dunning.group_credit_manager',
 ))
-CREDIT_TERMS = frozenset({
-    'credit_limit', 'use_partner_credit_limit', 'credit_limit_extra', 'credit_limit_extra_until',
-    'credit_policy', 'credit_hold', 'credit_hold_reason',
-})
+CREDIT_TERMS_IN_ORDER = (
+    'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_control_policy', 'credit_hold',
+    'credit_hold_reason',
+)
+CREDIT_TERMS = frozenset((*CREDIT_TERMS_IN_ORDER, 'use_partner_credit_limit'))
+# What makes a contact's terms those of another one
+CREDIT_HOLDERS = frozenset(('parent_id', 'is_company', 'child_ids'))
 
 
 class CreditTerms(NamedTuple):
@@ -31,7 +34,7 @@ class ResPartner(models.Model):
     # Read on the commercial entity, in the company of the order (a branch: also in its main company).
     # Everyone who sells may see them, see `_check_credit_control_rights()` for who may change them.
 
-    credit_policy = fields.Selection(
+    credit_control_policy = fields.Selection(
         string="Credit policy",
         selection=[
             ('off', "No credit control"),
@@ -93,36 +96,91 @@ class ResPartner(models.Model):
     def _compute_show_credit_limit(self):
         # EXTENDS 'account': a company with a credit policy has limits, too
         result = super()._compute_show_credit_limit()
-        if self.env.company.root_id.sudo().credit_policy in ('warn', 'block'):
+        if self.env.company.root_id.sudo().credit_control_policy in ('warn', 'block'):
             self.show_credit_limit = True
         return result
 
+    #=== CRUD METHODS ===#
+
     @api.model_create_multi
     def create(self, vals_list):
-        # A default sent in the context counts as a value.
-        self._check_credit_control_rights([
-            *vals_list, [key.removeprefix('default_') for key in self.env.context if key.startswith('default_')],
-        ])
-        return super().create(vals_list)
+        partners = super().create(vals_list)
+        if not self._may_change_credit_terms():
+            partners._with_contacts()._check_credit_terms({})
+        return partners
 
     def write(self, vals):
-        self._check_credit_control_rights([vals])
-        return super().write(vals)
+        if self._may_change_credit_terms() or not CREDIT_TERMS.union(CREDIT_HOLDERS).intersection(vals):
+            return super().write(vals)
+        before = self._with_contacts()._snapshot_credit_terms()
+        result = super().write(vals)
+        self._with_contacts()._check_credit_terms(before)
+        return result
 
-    def _check_credit_control_rights(self, fname_lists):
-        """Limits and holds are changed by credit managers and by administrators of accounting.
+    #=== CREDIT TERMS ===#
 
-        :param list fname_lists: collections of field names
-        :raise AccessError: when another user changes one of them
-        """
-        if self.env.su or not any(CREDIT_TERMS.intersection(fnames) for fnames in fname_lists):
-            return
+    def _may_change_credit_terms(self):
+        """Limits and holds are changed by credit managers and by administrators of accounting."""
         user = self.env.user
-        if not (user.has_group('account_dunning.group_credit_manager')
-                or user.has_group('account.group_account_manager')):
-            raise AccessError(self.env._(
-                "Only a credit manager or an accounting administrator can change the credit limit, policy or hold of a "
-                "customer."))
+        return (
+            self.env.su
+            or user.has_group('account_dunning.group_credit_manager')
+            or user.has_group('account.group_account_manager')
+        )
+
+    def _with_contacts(self):
+        """The partners and all contacts below them: Odoo writes those of a form with all rights."""
+        if not self.sudo().with_context(active_test=False).child_ids:
+            return self
+        return self | self.sudo().with_context(active_test=False).search([('id', 'child_of', self.ids)])
+
+    def _snapshot_credit_terms(self):
+        """Who holds the terms of each contact, and which these are, in the company of the environment.
+
+        :rtype: dict[res.partner, tuple[res.partner, tuple]]
+        """
+        return {
+            partner: (holder, tuple(holder[fname] for fname in CREDIT_TERMS_IN_ORDER))
+            for partner in self.sudo()
+            for holder in partner.commercial_partner_id
+        }
+
+    def _check_credit_terms(self, before):
+        """The terms that count are those of the commercial entity, whatever way led to them: a form that sends all of
+        its fields, a default, an import, a new parent. They must be what they were; a new customer has the usual ones.
+
+        :param dict before: of `_snapshot_credit_terms`; empty for new contacts
+        :raise AccessError: when the terms that count for a contact are others now
+        """
+        usual = tuple(self._fields[fname].get_company_dependent_fallback(self) for fname in CREDIT_TERMS_IN_ORDER)
+        for partner, (holder, terms) in self._snapshot_credit_terms().items():
+            old_holder, old_terms = before.get(partner, (holder.browse(), usual))
+            if holder != partner and not old_holder:
+                continue  # a new contact of a customer has no terms of its own
+            if holder == partner and old_holder not in (partner, old_holder.browse()):
+                # A contact that becomes a customer of its own begins as any new one.
+                partner.write(dict(zip(CREDIT_TERMS_IN_ORDER, usual, strict=True)))
+            elif [value or False for value in terms] != [value or False for value in old_terms]:
+                raise AccessError(self.env._(
+                    "Only a credit manager or an accounting administrator can change the credit limit, policy or hold "
+                    "of a customer, and %(customer)s would get others.", customer=partner.display_name))
+
+    def _get_most_careful_terms(self):
+        """The strictest of the customers' terms in the company of the environment, as values to write.
+
+        :rtype: dict
+        """
+        strictness = [False, 'off', 'warn', 'block']
+        held = self.filtered('credit_hold')
+        extras = self.filtered('credit_limit_extra').sorted('credit_limit_extra')[:1]
+        return {
+            'credit_limit': min((limit for limit in self.mapped('credit_limit') if limit > 0), default=0.0),
+            'credit_limit_extra': extras.credit_limit_extra,
+            'credit_limit_extra_until': extras.credit_limit_extra_until,
+            'credit_control_policy': max(self.mapped('credit_control_policy'), key=strictness.index),
+            'credit_hold': bool(held),
+            'credit_hold_reason': held[:1].credit_hold_reason,
+        }
 
     def _get_credit_terms(self, company, date):
         """What the company has agreed with customers.
@@ -134,7 +192,7 @@ class ResPartner(models.Model):
         """
         # A branch and its main company are one creditor: a limit or hold of either counts in the branch.
         chain = [self.sudo().with_company(branch) for branch in reversed(company.sudo().parent_ids)]
-        company_policy = company.sudo().credit_policy or 'off'
+        company_policy = company.sudo().credit_control_policy or 'off'
         terms = {}
         for partner, *views in zip(self, *chain, strict=True):
             limit_view = next((view for view in views if view.credit_limit), views[0])
@@ -144,7 +202,7 @@ class ResPartner(models.Model):
             extra_until = extra_view.credit_limit_extra_until
             if limit > 0 and extra_until and extra_until >= date:
                 limit += extra_view.credit_limit_extra
-            own_policy = next((view.credit_policy for view in views if view.credit_policy), '')
+            own_policy = next((view.credit_control_policy for view in views if view.credit_control_policy), '')
             terms[partner] = CreditTerms(
                 policy=own_policy or company_policy,
                 own_policy=own_policy,

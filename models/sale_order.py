@@ -23,7 +23,7 @@ ORDER_WORTH_FIELDS = frozenset({
 })
 # What a customer's terms are read from, see `res.partner._get_credit_terms()`.
 TERMS_FIELDS = (
-    'credit_policy', 'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_hold',
+    'credit_control_policy', 'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_hold',
     'credit_hold_reason',
 )
 # Keys of `cr.cache`: no context key can be taken for them.

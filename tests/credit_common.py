@@ -12,7 +12,7 @@ class CreditCommon(TestSaleCommon):
     def setUpClass(cls):
         super().setUpClass()
         cls.company = cls.env.company
-        cls.company.credit_policy = 'block'
+        cls.company.credit_control_policy = 'block'
         cls.env.ref('base.user_admin').group_ids -= cls.env.ref('account_dunning.group_credit_manager')
         cls.customer = cls.env['res.partner'].create({
             'name': "Miller Ltd", 'is_company': True, 'email': 'm@example.com'})

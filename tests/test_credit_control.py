@@ -41,7 +41,7 @@ class TestCreditDecision(CreditCommon):
         for policy, limit, extra, manual, by_level, old_debt, prepaid in cases:
             with self.subTest(policy=policy, limit=limit, extra=extra, manual=manual, level=by_level,
                               old_debt=old_debt, prepaid=prepaid):
-                self.company.write({'credit_policy': policy, 'credit_overdue_amount': 0 if old_debt else 0.01})
+                self.company.write({'credit_control_policy': policy, 'credit_overdue_amount': 0 if old_debt else 0.01})
                 self.customer.write({
                     'credit_limit': limits[limit],
                     'credit_limit_extra': 0 if extra == 'no extra' else 50,
@@ -98,8 +98,8 @@ class TestCreditDecision(CreditCommon):
             (False, 'block', 'hold'), (False, 'warn', 'warning'), (False, 'off', 'none'),
         ):
             with self.subTest(own=own, company=company):
-                self.customer.credit_policy = own
-                self.company.credit_policy = company
+                self.customer.credit_control_policy = own
+                self.company.credit_control_policy = company
                 self.assertEqual(order._decide_credit()[order.id].state, state)
 
     def test_terms_are_those_of_the_commercial_entity_for_contacts_too(self):
@@ -110,7 +110,7 @@ class TestCreditDecision(CreditCommon):
 
     def test_terms_are_per_company(self):
         other = self.setup_other_company()['company']
-        other.credit_policy = 'block'
+        other.credit_control_policy = 'block'
         self.customer.with_company(other).write({'credit_limit': 10, 'credit_hold': True})
         order = self._order(100)
         self.assertFalse(order.credit_needs_release)
@@ -162,7 +162,7 @@ class TestCreditDecision(CreditCommon):
 
     def test_orders_of_companies_on_either_side_of_midnight(self):
         other = self.setup_other_company()['company']
-        other.credit_policy = 'block'
+        other.credit_control_policy = 'block'
         self.company.partner_id.tz = 'UTC'
         other.partner_id.tz = 'Pacific/Auckland'
         for company in (self.company, other):
@@ -244,7 +244,7 @@ class TestCreditFlow(CreditCommon, CronMixinCase):
         self.assertRecordValues(order, [{'state': 'sale', 'credit_state': 'ok'}])
 
     def test_policy_warn_lets_the_order_pass(self):
-        self.company.credit_policy = 'warn'
+        self.company.credit_control_policy = 'warn'
         order = self._order(1001)
         self.assertIn("credit limit", order.partner_credit_warning)
         order.action_confirm()
@@ -560,7 +560,7 @@ class TestCreditRights(CreditCommon):
         self.assertTrue(partner.has_access('write'))
         for vals in (
             {'credit_limit': 1e6}, {'credit_limit_extra': 1e6}, {'credit_limit_extra_until': '2030-01-01'},
-            {'credit_policy': 'off'}, {'credit_hold': False}, {'credit_hold_reason': "x"},
+            {'credit_control_policy': 'off'}, {'credit_hold': True}, {'credit_hold_reason': "x"},
         ):
             with self.assertRaises(AccessError):
                 partner.write(vals)
@@ -570,7 +570,7 @@ class TestCreditRights(CreditCommon):
                 self.env['res.partner'].with_user(self.salesperson).with_context(
                     **{f'default_{fname}': value for fname, value in vals.items()}).create({'name': "New"})
         with self.assertRaises(AccessError):
-            self.company.with_user(self.salesperson).credit_policy = 'off'
+            self.company.with_user(self.salesperson).credit_control_policy = 'off'
         # An accountant may not either, a credit manager with the right to change contacts may.
         self.salesperson.group_ids |= self.env.ref('account.group_account_invoice')
         with self.assertRaises(AccessError):

@@ -116,7 +116,7 @@ class TestCreditCost(CreditCommon):
 
     def test_without_a_policy_the_ledger_is_not_read(self):
         self.assertTrue(self._get_ledger_statements(self.orders[0]))
-        self.company.credit_policy = 'off'
+        self.company.credit_control_policy = 'off'
         self.assertFalse(self._get_ledger_statements(self.orders[1]))
 
     def _get_ledger_statements(self, order):

@@ -12,7 +12,7 @@ class TestCreditExposure(CreditCommon):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.company.credit_policy = 'warn'
+        cls.company.credit_control_policy = 'warn'
 
     # === From the order to the payment === #
 
@@ -228,8 +228,8 @@ class TestCreditExposure(CreditCommon):
     def test_branches_are_one_creditor(self):
         branch = self.env['res.company'].create({'name': "Branch", 'parent_id': self.company.id})
         self.env.user.company_ids |= branch
-        self.company.credit_policy = 'block'
-        self.assertEqual(branch.credit_policy, 'block')
+        self.company.credit_control_policy = 'block'
+        self.assertEqual(branch.credit_control_policy, 'block')
         self.customer.credit_limit = 250
         self._order(100, confirm=True)
         order = self._order(100, company_id=branch.id)

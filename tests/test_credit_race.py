@@ -27,7 +27,7 @@ class TestCreditRace(TransactionCase):
             }).id
             cls.product_id = env['product.product'].create({'name': "Race", 'type': 'service', 'taxes_id': False}).id
             partners = env['res.partner'].create([{
-                'name': f"Race {number}", 'credit_policy': 'block', 'credit_limit': 100.0,
+                'name': f"Race {number}", 'credit_control_policy': 'block', 'credit_limit': 100.0,
             } for number in range(ROUNDS + 1)])
             cls.partner_ids = partners.ids
             orders = env['sale.order'].create([{

@@ -25,8 +25,8 @@ if not env['account.account'].search_count(receivable, limit=1):
     env['account.chart.template'].try_loading('generic_coa', env.company, install_demo=False)
 product = env['product.product'].create({'name': "Bench", 'type': 'service', 'list_price': 1, 'taxes_id': False})
 customer = env['res.partner'].create({'name': "Bench", 'credit_limit': 1e12})
-if 'credit_policy' in env.company._fields:
-    env.company.credit_policy = 'block'
+if 'credit_control_policy' in env.company._fields:
+    env.company.credit_control_policy = 'block'
 for name in customer._fields:
     if name.startswith('risk_') and name.endswith('_include'):
         customer[name] = True
