@@ -20,7 +20,7 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         # EXTENDS 'base': whoever may merge customers must not loosen their credit terms by it, so the merged customer
         # gets the most careful of each; Odoo then finds them there already.
         partners = (src_partners | dst_partner).sudo()
-        for company in self.env['res.company'].sudo().search([]):
+        for company in self.env['res.company'].sudo().search([('active', 'in', (True, False))]):
             dst_partner.sudo().with_company(company).write(partners.with_company(company)._get_most_careful_terms())
         self.env.invalidate_all()
         return super()._update_values(src_partners, dst_partner)
