@@ -91,7 +91,7 @@ class PaymentPlanPortal(PortalAccount):
             'report_type': 'html',
             'backend_url': f'/odoo/action-{action.id}/{plan.id}',
             'res_company': plan.company_id,
-            'bank_account': plan.company_id.partner_id.bank_ids[:1],
+            'bank_account': plan.company_id._get_dunning_bank_account(plan.currency_id, plan.move_line_ids.move_id),
         }
         if plan.state in ('signed', 'active') and plan.next_installment_id and plan.next_amount > 0:
             # The pay button: the next installment, by the means that the company offers online

@@ -117,19 +117,6 @@ class AccountDunningNotice(models.Model):
         return result
 
 
-class AccountDunningRun(models.Model):
-    _inherit = 'account.dunning.run'
-
-    def _finish(self):
-        result = super()._finish()
-        if self.queue_automatic:
-            # The nightly run, which ends with the figures of the morning.
-            self.env['account.dunning.followup']._refresh(self.company_id, self.company_id._get_dunning_today())
-        else:
-            self.env['account.dunning.followup']._note_changed(self.notice_ids.partner_id)
-        return result
-
-
 class ResPartner(models.Model):
     _inherit = 'res.partner'
 

@@ -33,6 +33,7 @@ class AccountDunningNotice(models.Model):
         comodel_name='res.partner', string="Customer", required=True, readonly=True, index=True, ondelete='restrict')
     contact_id = fields.Many2one(
         comodel_name='res.partner', string="Recipient", index='btree_not_null', ondelete='restrict')
+    user_forced = fields.Boolean(readonly=True, copy=False, help="The collector was chosen by hand.")
     contact_forced = fields.Boolean(readonly=True, copy=False, help="The recipient was chosen by hand.")
     user_id = fields.Many2one(
         comodel_name='res.users', string="Collector", index='btree_not_null', ondelete='set null')
@@ -108,6 +109,8 @@ class AccountDunningNotice(models.Model):
         result = super().write(vals)
         if 'contact_id' in vals and not self.env.su:
             self.sudo().contact_forced = True
+        if 'user_id' in vals and not self.env.su:
+            self.sudo().user_forced = True
         return result
 
     def _check_guarded_fields(self, vals):
@@ -288,8 +291,8 @@ class AccountDunningNotice(models.Model):
         """Who looks after the notice: the customer's collector, else the procedure's, else who manages accounting."""
         self.ensure_one()
         return (
-            self.user_id
-            or self.procedure_id.user_id
+            self.user_id.filtered('active')
+            or self.procedure_id.user_id.filtered('active')
             or self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
                 lambda user: not user.share and self.company_id in user.company_ids)[:1]
             or self.env.user

@@ -1,6 +1,7 @@
 import html
 import logging
 import smtplib
+import time
 from contextlib import suppress
 
 import psycopg2
@@ -9,7 +10,9 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Domain
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL, split_every
+from odoo.tools import SQL, config, split_every
+
+from odoo.addons.base.models.ir_cron import MIN_TIME_PER_JOB
 
 _logger = logging.getLogger(__name__)
 
@@ -22,6 +25,9 @@ SURE_REFUSALS = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, s
 
 # Stands between two stacks, where one error has led to another
 CAUSE = "The above exception was the direct cause"
+
+# How much of Odoo's time limits one turn of a worker uses before its last batch
+TURN_SHARE = 0.4
 
 # First half of the advisory lock's key; the second is the notice's id. Any number that nobody else uses.
 LOCK_SPACE = 1_145_001_998
@@ -37,8 +43,10 @@ class AccountDunningNotice(models.Model):
     2. commits a mark that the mail is about to be handed over;
     3. writes that it is sent, hands the mail to the mail server, and commits.
 
-    Nothing after the mail server's answer can fail but the commit itself. A notice that is found queued with the mark
-    of step 2 was cut off there: nobody knows whether the mail went out, so a person is asked and it is not sent again.
+    What the mail server has answered decides, see `HandOver`: only a refusal, or a fault before handing over began, is
+    tried again. Once the server has accepted the mail the notice is sent, whatever fails after that. A notice that is
+    found queued with the mark of step 2 was cut off there: nobody knows whether the mail went out, so a person is asked
+    and it is not sent again.
 
     Notices without an e-mail need no mark: those of a batch are written as sent in one transaction after step 1.
     """
@@ -105,7 +113,7 @@ class AccountDunningNotice(models.Model):
         commit(remaining=self.search_count(self._get_queue_domain()))
         seen = self.browse()
         runs = self.env['account.dunning.run']
-        while notices := self._claim(seen, commit):
+        while self._has_time_left() and (notices := self._claim(seen, commit)):
             seen += notices
             runs += notices.run_id
             try:
@@ -121,6 +129,22 @@ class AccountDunningNotice(models.Model):
         with suppress(PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):  # another worker does the same
             runs._update_state()
             commit()
+
+    @api.model
+    def _has_time_left(self):
+        """Whether another batch fits into this turn of the worker.
+
+        Odoo calls a job again and again, ten times at least, before its worker reports that it is alive, and kills a
+        worker that is silent for too long: while a mail is handed over, perhaps. A turn takes a part of that time.
+        """
+        job_end = self.env.context.get('cron_end_time')
+        if not job_end:
+            return True  # no scheduled action: nobody waits for a report
+        real = config['limit_time_real_cron']
+        limits = [limit for limit in (
+            config['limit_time_real'] if real is None or real < 0 else real, config['limit_time_cpu']) if limit]
+        used = time.monotonic() - (job_end - MIN_TIME_PER_JOB)
+        return not limits or used < min(limits) * TURN_SHARE
 
     @api.model
     def _get_queue_domain(self):
@@ -147,9 +171,14 @@ class AccountDunningNotice(models.Model):
                 if not rows:
                     continue
                 claimed = self.browse(notice_id for [notice_id] in rows)
-                # The locks are ours, but this transaction still sees the queue as it was before them: look again.
-                commit()
-                still_queued = claimed.filtered_domain(self._get_queue_domain())
+                try:
+                    # The locks are ours, but this transaction still sees the queue as it was before: look again.
+                    commit()
+                    still_queued = claimed.filtered_domain(self._get_queue_domain())
+                except Exception:
+                    self.env.cr.rollback()  # a broken transaction could not give the locks back
+                    claimed._release()
+                    raise
                 (claimed - still_queued)._release()
                 if still_queued:
                     return still_queued
@@ -227,18 +256,50 @@ class AccountDunningNotice(models.Model):
             if not (notice.level_id.create_activity or notice.email_to or notice.is_letter_to_print
                     or notice._get_sms_number()):
                 unreachable += notice
-        unreachable._fail(self.env._(
-            "%(customer)s has no e-mail address, postal address or telephone number to send this reminder to.",
-            customer=unreachable.contact_id[:1].display_name or ''))
+        for notice in unreachable:
+            notice._fail(self.env._(
+                "%(customer)s has no e-mail address, postal address or telephone number to send this reminder to.",
+                customer=notice.contact_id.display_name or notice.partner_id.display_name))
         reachable = self - unreachable
+        reachable -= reachable._fail_without_address()
+        reachable -= reachable._fail_without_sender()
         reachable._ensure_portal_tokens()
         reachable._render_letters()
         reachable._render_mails()
 
+    def _fail_without_address(self):
+        """What the level wants to be posted needs somewhere to be posted to, e-mail or not.
+
+        :return: the notices that fail for it
+        """
+        failed = self.filtered(lambda notice: notice.level_id.print_letter and not notice._get_postal_address())
+        for notice in failed:
+            notice._fail(self.env._(
+                "The level “%(level)s” is posted, and %(customer)s has no postal address: enter the street or city of "
+                "the contact or of the company.",
+                level=notice.level_id.name, customer=(notice.contact_id or notice.partner_id).display_name))
+        return failed
+
+    def _fail_without_sender(self):
+        """A customer must be able to answer: no mail goes out in the name of the scheduled action's robot.
+
+        :return: the notices that fail for it
+        """
+        failed = self.filtered(lambda notice: notice.email_to and not notice._get_letter_sender()['email'])
+        for notice in failed:
+            notice._fail(self.env._(
+                "There is no sender for this e-mail: enter an e-mail address for %(company)s, or give %(customer)s a "
+                "collector who has one.",
+                company=notice.company_id.name, customer=notice.partner_id.display_name))
+        return failed
+
     def _discard_delivery(self):
         """What an attempt before this one has left behind."""
-        self.mail_id.sudo().unlink()
-        self.attachment_id.sudo().unlink()
+        mails = self.mail_id.sudo()
+        # The invoices' copies made for the mail go with it; the invoices' own PDFs stay.
+        copies = mails.attachment_ids.filtered(lambda attachment: attachment.res_model == self._name)
+        mails.unlink()
+        (self.attachment_id.sudo() | copies.exists()).unlink()
 
     def _choose_channels(self):
         """E-mail or letter, as the level says; without a usable e-mail address, the letter is posted instead."""
@@ -247,16 +308,12 @@ class AccountDunningNotice(models.Model):
         contact = self.contact_id or self.partner_id
         email = (contact.email_normalized or self.partner_id.email_normalized) if level.send_email else False
         is_fallback = level.send_email and not email
-        # A letter without an address is no reminder; beside an e-mail it waits for somebody to look the address up.
-        is_posted = (level.print_letter or is_fallback) and (bool(email) or self._has_postal_address(contact))
+        is_posted = bool((level.print_letter or is_fallback) and self._get_postal_address())
         self.write({
             'email_to': email,
             'is_letter_to_print': is_posted,
             'is_fallback_letter': is_fallback and is_posted,
         })
-
-    def _has_postal_address(self, contact):
-        return bool(contact.street or contact.zip or contact.city)
 
     def _get_sms_number(self):
         """Telephone number for an SMS, when the level sends one."""
@@ -334,13 +391,19 @@ class AccountDunningNotice(models.Model):
         return self.contact_id if self.contact_id.email_normalized else self.partner_id
 
     def _get_invoice_pdfs(self):
-        """The invoices' PDFs, as they were sent; those that have none are rendered, in one PDF run.
+        """The invoices' PDFs, as they were sent. Those that have none are rendered, in one PDF run; such a copy belongs
+        to the notice, so that another attempt does not leave another one on the invoice.
 
         :return: attachment ids by notice id
         :rtype: dict[int, list[int]]
         """
-        moves = self.line_ids.filtered(lambda line: not line.is_coming_due).move_id.filtered(
-            lambda move: move.is_sale_document()).sudo()
+        notice_by_move = {
+            move: notice
+            for notice in self
+            for move in notice.line_ids.filtered(lambda line: not line.is_coming_due).move_id.sudo()
+            if move.is_sale_document()
+        }
+        moves = self.env['account.move'].sudo().union(*notice_by_move)
         attachments = {move: move.invoice_pdf_report_id for move in moves if move.invoice_pdf_report_id}
         missing = moves.filtered(lambda move: move not in attachments)
         if missing:
@@ -351,8 +414,8 @@ class AccountDunningNotice(models.Model):
                     'name': move._get_invoice_report_filename(extension=kind),
                     'raw': documents[move.id]['stream'].getvalue() if kind == 'pdf' else documents,
                     'mimetype': 'application/pdf' if kind == 'pdf' else 'text/html',
-                    'res_model': 'account.move',
-                    'res_id': move.id,
+                    'res_model': self._name,
+                    'res_id': notice_by_move[move].id,
                 })
         return {
             notice.id: [attachments[move].id for move in notice.line_ids.move_id if move in attachments]
@@ -424,6 +487,12 @@ class AccountDunningNotice(models.Model):
                 return
             notice._conclude(date)
             notice._hand_over_mail(session)
+        except AcceptedError:
+            _logger.exception("Dunning notice %s: the mail is out, what followed failed", notice.id)
+            self.env.cr.rollback()
+            # What the rollback took back is written once more; should that fail, the mark makes a person look.
+            notice._conclude(date)
+            notice.mail_id.sudo().write({'state': 'sent', 'failure_reason': False, 'failure_type': False})
         except Exception as error:
             self.env.cr.rollback()
             notice._note_failure(error)
@@ -448,26 +517,28 @@ class AccountDunningNotice(models.Model):
 
         :raise DeliveryError: when the mail server has not taken it, for sure
         :raise InDoubtError: when nobody can know whether it has
+        :raise AcceptedError: when it has, and something failed after that
         """
         mail = self.mail_id.sudo()
         mail.state = 'outgoing'
         mail.flush_recordset()
         [(server_id, alias_domain_id, smtp_from, _ids)] = mail._split_by_mail_configuration()
         smtp = self._open_smtp(session, server_id, smtp_from)
+        handover = HandOver(smtp) if smtp else None
         try:
             mail._send(
-                smtp_session=smtp, alias_domain_id=alias_domain_id, raise_exception=True,
+                smtp_session=handover, alias_domain_id=alias_domain_id, raise_exception=True,
                 mail_server=self.env['ir.mail_server'].browse(server_id))
         except Exception as error:
             session.pop((server_id, smtp_from), None)  # may be unusable now
-            # Odoo wraps what the SMTP library says; only an answer of the server is a sure refusal.
-            cause = error.__context__ or error
-            if isinstance(cause, SURE_REFUSALS) or not isinstance(cause, OSError | psycopg2.Error):
-                raise DeliveryError(self._describe(cause)) from error
-            raise InDoubtError(self._describe(cause)) from error
+            if handover and handover.accepted:
+                raise AcceptedError(self._describe(error)) from error
+            if handover and handover.began and not isinstance(handover.error, SURE_REFUSALS):
+                raise InDoubtError(self._describe(handover.error or error)) from error
+            raise DeliveryError(self._describe(handover and handover.error or error)) from error
         if self.env['ir.mail_server']._disable_send():
             return  # Odoo runs tests, in which mail goes nowhere
-        if mail.state != 'sent':
+        if not handover.accepted:
             raise DeliveryError(mail.failure_reason or self.env._("The mail server did not accept the e-mail."))
 
     def _open_smtp(self, session, server_id, smtp_from):
@@ -548,3 +619,33 @@ class DeliveryError(Exception):
 
 class InDoubtError(Exception):
     """The mail server may have taken the mail."""
+
+
+class AcceptedError(Exception):
+    """The mail server has taken the mail, and something failed after that."""
+
+
+class HandOver:
+    """A connection to a mail server that remembers what the server has said to the mail given to it.
+
+    :param smtplib.SMTP smtp: the connection
+    """
+
+    def __init__(self, smtp):
+        self._smtp = smtp
+        self.began = False  # the mail server may have it from here on
+        self.accepted = False  # it has answered that it does
+        self.error = None
+
+    def __getattr__(self, name):
+        return getattr(self._smtp, name)
+
+    def send_message(self, *args, **kwargs):
+        self.began = True
+        try:
+            answer = self._smtp.send_message(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        self.accepted = True
+        return answer

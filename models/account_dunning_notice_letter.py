@@ -72,8 +72,19 @@ class AccountDunningNotice(models.Model):
         self.ensure_one()
         return self.contact_id or self.partner_id
 
+    def _get_postal_address(self):
+        """Where a letter is posted to: the contact, or the customer's company when the contact has no address.
+
+        :return: res.partner, empty when neither has a street, postcode or town
+        """
+        self.ensure_one()
+        for partner in (self._get_letter_recipient(), self.partner_id):
+            if partner.street or partner.zip or partner.city:
+                return partner
+        return self.partner_id.browse()
+
     def _get_letter_sender(self):
-        """Whom to answer: the collector, else the company.
+        """Whom to answer: the collector, unless they have left, else the company.
 
         :return: ``name``, ``phone`` and ``email`` (str or False), ``email_formatted`` (str)
         :rtype: dict
@@ -81,7 +92,7 @@ class AccountDunningNotice(models.Model):
         self.ensure_one()
         company = self.company_id.sudo()
         # The recipient must be able to reach someone, whoever prints the letter: details of the user, with all rights.
-        user = self.user_id.sudo()
+        user = self.user_id.sudo().filtered('active')
         return {
             'name': user.name or company.name,
             'phone': user.phone or company.phone,
@@ -202,7 +213,7 @@ class AccountDunningNotice(models.Model):
         :rtype: dict
         """
         self.ensure_one()
-        bank = self._get_letter_bank_account(table['lines'].move_id, table['currency'])
+        bank = self.company_id._get_dunning_bank_account(table['currency'], table['lines'].move_id)
         reference, structured_reference = self._get_letter_payment_reference(table['lines'].move_id)
         qr_code = False
         if self.company_id.qr_code and bank and table['currency'].compare_amounts(table['to_pay'], 0) > 0:
@@ -210,18 +221,6 @@ class AccountDunningNotice(models.Model):
                 table['to_pay'], reference, structured_reference, table['currency'], self.partner_id,
                 silent_errors=True)
         return {'bank': bank, 'reference': reference, 'qr_code': qr_code or False}
-
-    def _get_letter_bank_account(self, moves, currency):
-        """The account that the invoices name when they all name the same; else the company's own, as Odoo picks it for
-        an invoice: one in the currency, or without one, and a trusted one, come first."""
-        # Which account a customer is asked to pay into is no secret, whoever prints the letter.
-        banks = moves.sudo().partner_bank_id
-        if len(banks) == 1:
-            return banks
-        company = self.company_id.sudo()
-        return company.partner_id.bank_ids.filtered(
-            lambda bank: not bank.company_id or bank.company_id == company
-        ).sorted(lambda bank: (bank.currency_id not in (currency, currency.browse()), not bank.allow_out_payment))[:1]
 
     def _get_letter_payment_reference(self, moves):
         """What to write on the transfer, so that the payment finds its invoices.

@@ -1,4 +1,6 @@
 import logging
+import random
+import time
 
 import psycopg2
 
@@ -6,6 +8,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_date, split_every
+
+from .account_dunning_notice import LIVE_STATES
 
 _logger = logging.getLogger(__name__)
 
@@ -271,16 +275,22 @@ class AccountDunningRun(models.Model):
             'last_customer': partner_ids[-1],
         })
 
-    def _prepare_batch_patiently(self, partner_ids):
-        """For the scheduled action, where nobody else tries again after a conflict with another transaction."""
+    def _retry_conflicts(self, method):
+        """For the scheduled action, where nobody else tries again after a conflict with another transaction, such as
+        that of a collector who edits a proposal.
+
+        :param method: called without arguments, again after a conflict
+        """
         for attempt in range(CONFLICT_ATTEMPTS):
             try:
-                self._prepare_batch(partner_ids)
-                return
+                result = method()
+                self.env.flush_all()
+                return result
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                self.env.cr.rollback()
                 if attempt == CONFLICT_ATTEMPTS - 1:
                     raise
-                self.env.cr.rollback()
+                time.sleep(random.uniform(0, 0.1 * 2 ** attempt))  # as Odoo does: the other one is to get ready
 
     def _write_proposals(self, partner_ids):
         """Draft notices and their lines, straight from the engine's query: a constant number of statements."""
@@ -358,7 +368,10 @@ class AccountDunningRun(models.Model):
                                     THEN COALESCE(account_dunning_notice.contact_id, EXCLUDED.contact_id)
                                     ELSE EXCLUDED.contact_id
                                 END,
-                                user_id = EXCLUDED.user_id,
+                                user_id = CASE
+                                    WHEN account_dunning_notice.user_forced THEN account_dunning_notice.user_id
+                                    ELSE EXCLUDED.user_id
+                                END,
                                 procedure_id = EXCLUDED.procedure_id,
                                 level_id = CASE
                                     WHEN account_dunning_notice.level_forced
@@ -402,18 +415,9 @@ class AccountDunningRun(models.Model):
         proposed = [notice_id for [notice_id] in self.env.cr.fetchall()]
         self._restore_chosen_levels(partner_ids)
         if drafts:
-            self.env.cr.execute(SQL(
-                """
-                UPDATE account_dunning_notice
-                   SET state = 'cancelled',
-                       cancel_reason = %(reason)s
-                 WHERE id = ANY(%(drafts)s)
-                   AND id != ALL(%(proposed)s::int[])
-                """,
-                drafts=drafts,
-                proposed=proposed,
-                reason=self.env._("Nothing left to remind of today: paid, credited, paused or not yet due"),
-            ))
+            Notice.invalidate_model()
+            Notice.browse(set(drafts) - set(proposed))._cancel(
+                self.env._("Nothing left to remind of today: paid, credited, paused or not yet due"))
         Notice.invalidate_model()
         Line.invalidate_model()
 
@@ -433,22 +437,44 @@ class AccountDunningRun(models.Model):
 
     def _finish(self):
         """All customers have been looked at."""
+        self._cancel_settled()
+        while self._queue_automatic():
+            pass
+        self._close_preparing()
+
+    def _queue_automatic(self):
+        """Put a batch of what goes out by itself into the queue.
+
+        :return: whether there was any
+        """
+        self.ensure_one()
+        if not self.queue_automatic:
+            return False
+        proposals = self.env['account.dunning.notice'].sudo().search([
+            ('run_id', '=', self.id), ('state', '=', 'draft'), ('procedure_id.mode', '=', 'automatic'),
+        ], limit=BATCH_SIZE, order='id')
+        proposals._queue()
+        return bool(proposals)
+
+    def _close_preparing(self):
         run = self.sudo()
-        run._cancel_settled()
         run.write({'state': 'prepared', 'last_customer': 0})
-        if run.queue_automatic:
-            run.notice_ids.filtered(
-                lambda notice: notice.state == 'draft' and notice.procedure_id.mode == 'automatic')._queue()
-        run._update_state()
+        # Proposals of earlier days have come to this run.
+        run.search([('company_id', '=', run.company_id.id), ('state', '=', 'prepared')])._update_state()
+        followups = self.env['account.dunning.followup']
+        if self.queue_automatic:
+            # The nightly run, which ends with the figures of the morning.
+            followups._refresh(self.company_id, self.company_id._get_dunning_today())
+        else:
+            followups._note_changed(self.notice_ids.partner_id)
 
     def _update_state(self):
         """Done, once nothing of the run is on its way any more."""
-        for run in self.sudo().filtered(lambda run: run.state in ('prepared', 'done')):
-            is_live = bool(self.env['account.dunning.notice'].sudo().search_count(
-                [('run_id', '=', run.id), ('state', 'in', ('draft', 'queued', 'failed'))], limit=1))
-            state = 'prepared' if is_live else 'done'
-            if run.state != state:
-                run.state = state
+        runs = self.sudo().filtered(lambda run: run.state in ('prepared', 'done'))
+        live = runs.browse().union(*(run for [run] in self.env['account.dunning.notice'].sudo()._read_group(
+            [('run_id', 'in', runs.ids), ('state', 'in', LIVE_STATES)], ['run_id'])))
+        (runs - live).filtered(lambda run: run.state != 'done').state = 'done'
+        (runs & live).filtered(lambda run: run.state != 'prepared').state = 'prepared'
 
     @api.model
     def _propose(self, company, partners):
@@ -505,15 +531,37 @@ class AccountDunningRun(models.Model):
         commit = self.env['ir.cron']._commit_progress
         runs = self.sudo()._set_out_runs()
         commit(remaining=len(runs))
+        failure = None
         for run in runs:
             run = run.with_company(run.company_id)
-            for batch in split_every(BATCH_SIZE, run._start(), list):
-                run._prepare_batch_patiently(batch)
-                if not commit():
-                    return
-            run._finish()
-            if not commit(1):
-                return
+            try:
+                if not run._work_off(commit) or not commit(1):
+                    break
+            except Exception as error:
+                # One company's trouble must not cost the others their night: this run is taken up again next time.
+                self.env.cr.rollback()
+                _logger.warning("Dunning run %s can't be made now", run.id, exc_info=True)
+                failure = error
+        if failure:
+            raise failure
+
+    def _work_off(self, commit):
+        """Make one run, or as much of it as there is time for.
+
+        :param commit: `_commit_progress`
+        :return: whether it is ready
+        :rtype: bool
+        """
+        for batch in split_every(BATCH_SIZE, self._start(), list):
+            self._retry_conflicts(lambda batch=batch: self._prepare_batch(batch))
+            if not commit():
+                return False
+        self._retry_conflicts(self._cancel_settled)
+        while self._retry_conflicts(self._queue_automatic):
+            if not commit():
+                return False
+        self._retry_conflicts(self._close_preparing)
+        return True
 
     @api.model
     def _set_out_runs(self):
@@ -525,6 +573,8 @@ class AccountDunningRun(models.Model):
         running = self.search([('state', '=', 'running')], order='id')
         made = self.browse()
         for company in self.env['res.company'].search([('active', '=', True)], order='id'):
+            if not company._has_dunning():
+                continue
             date = company._get_dunning_today()
             today = self.search([
                 ('company_id', '=', company.id), ('date', '=', date), ('queue_automatic', '=', True),

@@ -900,8 +900,19 @@ class AccountPaymentPlan(models.Model):
         template = self.env.ref('account_dunning.mail_template_payment_plan_reminder', raise_if_not_found=False)
         if not template:
             return
-        self._get_installments_to_remind(date, days).sudo().write({'reminder_date': date})
-        template.send_mail_batch(self.ids)
+        answerable = self.filtered(lambda plan: plan._get_sender_email())
+        answerable._get_installments_to_remind(date, days).sudo().write({'reminder_date': date})
+        template.send_mail_batch(answerable.ids)
+
+    def _get_sender_email(self):
+        """Whom the customer answers: who looks after the plan, unless they have left, else the company.
+
+        :return: name and address (str), False when there is none: then no e-mail goes out by itself
+        """
+        self.ensure_one()
+        user = self.user_id.sudo().filtered('active')
+        return (user.email and user.email_formatted
+                or self.company_id.sudo().email and self.company_id.sudo().email_formatted)
 
     @api.model
     def _follow_up_lines(self, lines):

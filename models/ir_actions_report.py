@@ -87,7 +87,9 @@ class IrActionsReport(models.Model):
             raise UserError(self.env._("Wkhtmltopdf, which makes PDFs, is not installed on the server."))
         documents = {}
         # Paper format and layout are the company's; one print has one paper format.
-        by_company = records.grouped('company_id') if 'company_id' in records._fields else {self.env.company: records}
+        by_company = {self.env.company: records}
+        if report.model != 'res.partner':  # a customer's statement is that of the company that prints it
+            by_company = records.grouped('company_id')
         for company, batch in by_company.items():
             documents.update(self.with_company(company or self.env.company)._print_batch(report, batch, data))
         return documents

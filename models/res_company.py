@@ -1,5 +1,9 @@
+import pytz
+
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
+
+from .account_dunning_notice import LIVE_STATES
 
 
 class ResCompany(models.Model):
@@ -10,6 +14,12 @@ class ResCompany(models.Model):
         string="Dunning procedure",
         ondelete='restrict',
         help="For customers and invoices that have no procedure of their own; empty: they are not dunned.",
+    )
+    dunning_timezone = fields.Char(
+        compute='_compute_dunning_timezone',
+        compute_sudo=True,
+        store=True,
+        help="The company's day begins at midnight of this time zone.",
     )
     dunning_followup_date = fields.Date(
         string="Follow-up as of",
@@ -27,13 +37,55 @@ class ResCompany(models.Model):
                     "The dunning procedure “%(procedure)s” belongs to %(company)s.",
                     procedure=company.dunning_procedure_id.name, company=owner.name))
 
+    @api.depends('partner_id.tz', 'partner_id.country_id')
+    def _compute_dunning_timezone(self):
+        now = fields.Datetime.now()
+        for company in self:
+            contact = company.partner_id
+            zones = [contact.tz] if contact.tz else pytz.country_timezones.get(contact.country_id.code or '', ['UTC'])
+            company.dunning_timezone = min(zones, key=lambda zone: pytz.timezone(zone).utcoffset(now))
+
     def _get_dunning_today(self):
-        """The company's own today: a server in another time zone must not remind a day too early.
+        """The company's own today, whoever looks and wherever the server stands: in the time zone of the company's
+        contact, else in the westernmost one of its country (a day late at most, never early), else UTC.
 
         :rtype: datetime.date
         """
         self.ensure_one()
-        return fields.Date.context_today(self.with_context(tz=self.partner_id.tz or self.env.user.tz or 'UTC'))
+        now = pytz.utc.localize(fields.Datetime.now())
+        return now.astimezone(pytz.timezone(self.sudo().dunning_timezone or 'UTC')).date()
+
+    def _has_dunning(self):
+        """Whether anything of the company can be dunned: it, one of its customers or invoices has a procedure, or a
+        notice is on its way."""
+        self.ensure_one()
+        return bool(
+            self.dunning_procedure_id
+            or self.env['account.dunning.notice'].sudo().search_count(
+                [('company_id', '=', self.id), ('state', 'in', LIVE_STATES)], limit=1)
+            or self.env['account.move'].sudo().search_count(
+                [('company_id', '=', self.id), ('dunning_procedure_id', '!=', False)], limit=1)
+            or self.env['res.partner'].sudo().with_company(self).with_context(active_test=False).search_count(
+                [('dunning_procedure_id', '!=', False)], limit=1)
+        )
+
+    def _get_dunning_bank_account(self, currency, moves=None):
+        """The account that our documents ask to pay into: the one that the invoices name when they all name the same;
+        else the company's own, as Odoo picks it for an invoice: a trusted one, and one in the currency or without one,
+        come first.
+
+        :param res.currency currency: of the payment
+        :param account.move moves: the invoices to be paid, if the document is about certain ones
+        :return: res.partner.bank, empty when the company has none
+        """
+        self.ensure_one()
+        # Which account a customer is asked to pay into is no secret, whoever prints the document.
+        if moves and len(banks := moves.sudo().partner_bank_id) == 1:
+            return banks
+        company = self.sudo()
+        return company.partner_id.bank_ids.filtered(
+            lambda bank: not bank.company_id or bank.company_id == company
+        ).sorted(lambda bank: (bank.currency_id not in (currency, currency.browse()), not bank.allow_out_payment))[:1]
 
     #=== CREDIT CONTROL ===#
 

@@ -25,6 +25,8 @@ class DunningCommon(AccountTestInvoicingCommon):
     def setUpClass(cls):
         super().setUpClass()
         cls.company = cls.company_data['company']
+        cls.company.sudo().email = 'accounts@company.example'
+        cls.company.sudo().partner_id.tz = 'UTC'
         cls.Engine = cls.env['account.dunning.engine']
         cls.Run = cls.env['account.dunning.run']
         cls.Notice = cls.env['account.dunning.notice']

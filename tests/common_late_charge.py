@@ -10,6 +10,7 @@ class LateChargeCommon(AccountTestInvoicingCommon):
     def setUpClass(cls):
         super().setUpClass()
         cls.company = cls.env.company
+        cls.company.sudo().partner_id.tz = 'UTC'
         cls.eur = cls.setup_currency('EUR')
         cls.gbp = cls.setup_currency('GBP')
         cls.customer = cls._create_customer("Late Ltd", is_company=True)

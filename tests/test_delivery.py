@@ -1,9 +1,14 @@
+import time
 from unittest.mock import patch
+
+import psycopg2
 
 from odoo import fields
 from odoo.exceptions import UserError
-from odoo.tests import freeze_time, tagged
-from odoo.tools import mute_logger
+from odoo.tests import freeze_time, new_test_user, tagged
+from odoo.tools import config, mute_logger
+
+from odoo.addons.account_dunning.models.ir_actions_report import PrintPages
 
 from .common import DunningMailCommon
 
@@ -317,6 +322,140 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(line.dunning_level_id, self.level_1)
 
     @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_whatever_fails_after_the_server_accepted_the_mail_is_sent_once(self):
+        """Odoo's own time limits, for one, end a worker by an exception wherever it is."""
+        for error in (Exception("CPU time limit exceeded."), UserError("A module's own"), OSError("No space left"),
+                      psycopg2.errors.InFailedSqlTransaction()):
+            with self.subTest(error=error):
+                self.sink.mails.clear()
+                partner = self.env['res.partner'].create({'name': "Careful", 'email': 'careful@example.com'})
+                line, notice = self._queue_notice(partner=partner)
+                with patch.object(
+                    self.registry['mail.mail'], '_postprocess_sent_message', autospec=True, side_effect=error,
+                ):
+                    self._run_cron('ir_cron_dunning_send')
+                self.assertRecordValues(notice, [{'state': 'sent', 'is_in_doubt': False, 'handover_date': False}])
+                self.assertTrue(line.dunning_level_id)
+                with freeze_time('2024-03-12 08:00:00'):
+                    self._run_cron('ir_cron_dunning_send')
+                self.assertEqual(len(self.sink.mails), 1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_unknown_error_while_the_server_is_asked_leaves_doubt(self):
+        _line, notice = self._queue_notice()
+        with patch('smtplib.SMTP.send_message', side_effect=Exception("CPU time limit exceeded.")):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'failed', 'is_in_doubt': True, 'next_attempt': False}])
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    def test_fault_before_handing_over_is_tried_again(self):
+        _line, notice = self._queue_notice()
+        with patch.object(
+            self.registry['ir.mail_server'], '_prepare_email_message__', side_effect=Exception("Broken"),
+        ):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'failed', 'is_in_doubt': False}])
+        self.assertTrue(notice.next_attempt)
+        with freeze_time('2024-03-12 08:00:00'):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(len(self.sink.mails), 1)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_mail_from_a_robot_does_not_go_out(self):
+        self.company.sudo().email = False
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertIn("There is no sender", notice.failure_reason)
+        self.assertFalse(line.dunning_level_id)
+        self.assertFalse(self.sink.mails)
+        collector = new_test_user(
+            self.env, 'collector', groups='account.group_account_invoice', email='collector@company.example',
+            company_id=self.company.id, company_ids=[fields.Command.set(self.company.ids)])
+        notice.sudo().user_id = collector
+        notice.action_send()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertIn('collector@company.example', self.sink.mails[-1][1]['From'])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_collector_who_has_left_neither_signs_nor_is_told(self):
+        collector = new_test_user(
+            self.env, 'leaver', groups='account.group_account_invoice', email='leaver@company.example',
+            company_id=self.company.id, company_ids=[fields.Command.set(self.company.ids)])
+        self.partner_a.with_company(self.company).dunning_user_id = collector
+        _line, notice = self._queue_notice()
+        self.assertEqual(notice._get_letter_sender()['email'], 'leaver@company.example')
+        self.assertEqual(notice._get_collector(), collector)
+        collector.active = False
+        self.assertEqual(notice._get_letter_sender()['email'], 'accounts@company.example')
+        self.assertNotEqual(notice._get_collector(), collector)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_collector_chosen_by_hand_stays(self):
+        self._create_due_invoice('2024-02-01')
+        notice = self._prepare('2024-03-10').notice_ids
+        accountant = new_test_user(
+            self.env, 'accountant', groups='account.group_account_invoice',
+            company_id=self.company.id, company_ids=[fields.Command.set(self.company.ids)])
+        notice.with_user(accountant).user_id = accountant
+        self._prepare('2024-03-11')
+        self.assertEqual(notice.user_id, accountant)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_posted_letter_has_an_address_or_fails(self):
+        self.level_1.write({'print_letter': True, 'is_formal_notice': True})
+        contact = self.env['res.partner'].create({
+            'parent_id': self.partner_a.id, 'type': 'dunning', 'name': "Ann Payable", 'email': 'ann@example.com'})
+        contact.write({'street': False, 'zip': False, 'city': False})
+        _line, notice = self._queue_notice()
+        self.assertEqual(notice.contact_id, contact)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'sent', 'is_letter_to_print': True}])
+        letter = notice.attachment_id.raw.decode()
+        self.assertIn("Ann Payable", letter)
+        self.assertIn("Main street 1", letter)
+        self.partner_b.write({'street': False, 'zip': False, 'city': False})
+        _line, notice = self._queue_notice(partner=self.partner_b)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'failed')
+        self.assertIn("no postal address", notice.failure_reason)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_retries_leave_no_copies_on_the_invoice(self):
+        self.level_1.attach_invoices = True
+        self.sink.refused.add('a@example.com')
+        line, notice = self._queue_notice()
+        for _attempt in range(3):
+            with mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail'):
+                self._run_cron('ir_cron_dunning_send')
+            notice.action_send()
+        self.sink.refused.clear()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        Attachment = self.env['ir.attachment'].sudo()
+        self.assertFalse(Attachment.search([('res_model', '=', 'account.move'), ('res_id', '=', line.move_id.id)]))
+        self.assertEqual(Attachment.search_count(
+            [('res_model', '=', notice._name), ('res_id', '=', notice.id)]), 2, "the letter, and the invoice's copy")
+
+    def test_turn_of_a_worker_ends_within_odoos_limits(self):
+        self.assertTrue(self.Notice._has_time_left())
+        for real_cron, used, has_time in (
+            (-1, 0, True), (-1, 23, True), (-1, 25, False), (0, 25, False), (50, 21, False),
+        ):
+            with (
+                self.subTest(real_cron=real_cron, used=used),
+                patch.dict(config.options, {
+                    'limit_time_real': 120, 'limit_time_cpu': 60, 'limit_time_real_cron': real_cron}),
+            ):
+                notices = self.Notice.with_context(cron_end_time=time.monotonic() - used + 10)
+                self.assertEqual(notices._has_time_left(), has_time)
+
+    @freeze_time('2024-03-10 08:00:00')
     def test_cut_off_while_handing_over(self):
         """A server that died between its mark and the mail server's answer."""
         _line, notice = self._queue_notice()
@@ -599,17 +738,9 @@ class TestDelivery(DunningMailCommon):
         self._create_due_invoice('2024-02-01', amount=222.22, partner=self.partner_b)
         notices = self._prepare('2024-03-10').notice_ids
         notices._queue()
-        report_class = type(self.env['ir.actions.report'])
-        run_wkhtmltopdf = report_class._run_wkhtmltopdf
-        runs = []
-
-        def count_runs(report, *args, **kwargs):
-            runs.append(1)
-            return run_wkhtmltopdf(report, *args, **kwargs)
-
-        with patch.object(report_class, '_run_wkhtmltopdf', count_runs):
+        with patch.object(PrintPages, '_run', autospec=True, side_effect=PrintPages._run) as run:
             notices.sudo().with_context(force_report_rendering=True)._render(fields.Date.to_date('2024-03-10'))
-        self.assertEqual(len(runs), 1)
+        self.assertEqual(run.call_count, 2, "one for the letters, one for their letterheads")
         for notice, amount, foreign in zip(
                 notices.sorted('amount_due'), ('111.11', '222.22'), ('222.22', '111.11'), strict=True):
             text = self._read_pdf(notice.attachment_id.raw)
@@ -680,7 +811,7 @@ Hello
     def test_each_company_for_itself(self):
         other = self.setup_other_company()
         procedure = self._create_procedure([3], company=other['company'])
-        other['company'].sudo().dunning_procedure_id = procedure
+        other['company'].sudo().write({'dunning_procedure_id': procedure.id, 'email': 'other@company.example'})
         with freeze_time('2024-03-10 08:00:00'):
             self._create_due_invoice('2024-02-01')
             move = self.env['account.move'].with_company(other['company']).create({

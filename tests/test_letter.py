@@ -32,6 +32,7 @@ class TestLetter(AccountTestInvoicingCommon):
         cls.company = cls.company_data['company']
         cls.company.write({'name': "Kroon Brewery", 'email': 'office@kroon.example', 'phone': '+32 9 123 45 67'})
         cls.company.partner_id.bank_ids.unlink()
+        cls.company.partner_id.tz = 'UTC'
         cls.bank = cls.env['res.partner.bank'].sudo().create({
             'partner_id': cls.company.partner_id.id,
             'acc_number': 'BE68539007547034',
@@ -283,10 +284,9 @@ class TestLetter(AccountTestInvoicingCommon):
             'partner_id': self.company.partner_id.id, 'acc_number': 'BE71096123456769',
             'currency_id': self.foreign_currency.id, 'allow_out_payment': True})
         self.bank.sudo().currency_id = self.currency
-        notice = self._create_notice(self.friendly, [])
         no_move = self.env['account.move']
-        self.assertEqual(notice._get_letter_bank_account(no_move, self.foreign_currency), euro_bank)
-        self.assertEqual(notice._get_letter_bank_account(no_move, self.currency), self.bank)
+        self.assertEqual(self.company._get_dunning_bank_account(self.foreign_currency, no_move), euro_bank)
+        self.assertEqual(self.company._get_dunning_bank_account(self.currency), self.bank)
 
     def test_qr_code_only_when_the_company_prints_them(self):
         notice = self._create_notice(self.friendly, [

@@ -1,5 +1,6 @@
 from unittest.mock import patch
 
+import psycopg2
 from psycopg2 import IntegrityError
 
 from odoo import fields
@@ -245,10 +246,79 @@ class TestRun(DunningCommon):
         self.assertRecordValues(run, [{'state': 'running', 'customers_total': 2, 'customers_done': 0}])
         self.assertFalse(run.notice_ids)
         self._run_cron('ir_cron_dunning_run')
-        self.assertRecordValues(run, [{'state': 'prepared', 'customers_total': 2, 'customers_done': 2}])
         # made before today's own run, which has then taken its proposals over
+        self.assertRecordValues(run, [{'state': 'done', 'customers_total': 2, 'customers_done': 2}])
         notices = self.Notice.search([('company_id', '=', self.company.id)])
         self.assertEqual(notices.mapped('state'), ['draft', 'draft'])
+
+    def test_conflict_at_the_end_of_a_run_does_not_stop_the_night(self):
+        """A collector edits a proposal at the very moment in which it is queued."""
+        self._create_due_invoice('2024-02-01')
+        queue = self.registry['account.dunning.notice']._queue
+        calls = []
+
+        def conflict_once(notices):
+            calls.append(notices)
+            if len(calls) == 1:
+                raise psycopg2.errors.SerializationFailure
+            return queue(notices)
+
+        with patch.object(self.registry['account.dunning.notice'], '_queue', conflict_once), \
+                freeze_time('2024-03-10 08:00:00'):
+            self._run_cron('ir_cron_dunning_run')
+        run = self.Run.search([('company_id', '=', self.company.id)])
+        self.assertEqual(run.state, 'prepared')
+        self.assertEqual(run.notice_ids.state, 'queued')
+
+    @mute_logger('odoo.addons.account_dunning.models.account_dunning_run', 'odoo.addons.base.models.ir_cron')
+    def test_trouble_of_one_company_leaves_the_others_their_night(self):
+        other = self.setup_other_company()['company']
+        self._create_due_invoice('2024-02-01')
+        other.sudo().dunning_procedure_id = self._create_procedure([3], company=other)
+        settle = self.registry['account.dunning.run']._cancel_settled
+
+        def stumble(run):
+            if run.company_id == self.company:
+                raise psycopg2.errors.SerializationFailure
+            return settle(run)
+
+        with (
+            patch.object(self.registry['account.dunning.run'], '_cancel_settled', stumble),
+            freeze_time('2024-03-10 08:00:00'),
+            self.enter_registry_test_mode(),
+        ):
+            self.env.ref('account_dunning.ir_cron_dunning_run').sudo().method_direct_trigger()
+        self.env.invalidate_all()
+        runs = self.Run.sudo().search([('company_id', 'in', (self.company | other).ids)])
+        self.assertEqual({run.company_id: run.state for run in runs}, {self.company: 'running', other: 'done'})
+
+    def test_company_without_any_procedure_gets_no_run(self):
+        self.company.sudo().dunning_procedure_id = False
+        self._create_due_invoice('2024-02-01')
+        with freeze_time('2024-03-10 08:00:00'):
+            self._run_cron('ir_cron_dunning_run')
+            self.assertFalse(self.Run.search([('company_id', '=', self.company.id)]))
+            self.partner_a.with_company(self.company).dunning_procedure_id = self.procedure
+            self._run_cron('ir_cron_dunning_run')
+        self.assertTrue(self.Run.search([('company_id', '=', self.company.id)]).notice_ids)
+
+    def test_run_whose_proposals_have_moved_on_is_done(self):
+        self._create_due_invoice('2024-02-01')
+        first, second = self._prepare('2024-03-10'), self._prepare('2024-03-11')
+        self.assertEqual((first.state, second.state), ('done', 'prepared'))
+
+    def test_company_has_its_own_today_whoever_looks(self):
+        contact = self.company.sudo().partner_id
+        self.env.user.sudo().tz = 'Pacific/Auckland'
+        with freeze_time('2024-03-10 01:30:00'):
+            for zone, country, today in (
+                ('America/New_York', 'US', '2024-03-09'), (False, 'US', '2024-03-09'), (False, 'FR', '2024-03-10'),
+                (False, 'NZ', '2024-03-10'), (False, False, '2024-03-10'), ('Asia/Tokyo', 'US', '2024-03-10'),
+            ):
+                with self.subTest(zone=zone, country=country):
+                    contact.write({'tz': zone, 'country_id': country and self.env.ref(f'base.{country.lower()}').id})
+                    self.assertEqual(
+                        self.company.with_context(tz='Asia/Tokyo')._get_dunning_today(), fields.Date.to_date(today))
 
     def test_merged_customers_keep_their_evidence_and_get_one_notice(self):
         """Both have been reminded, and both have a proposal."""
@@ -363,7 +433,8 @@ class TestRun(DunningCommon):
 
     @warmup
     def test_queries_do_not_grow(self):
-        self._count_queries(1, 1)
+        for _earlier_run in range(2):  # each closes the one before
+            self._count_queries(1, 1)
         small = self._count_queries(2, 1)
         large = self._count_queries(12, 3)
         self.assertLessEqual(large, small)
