@@ -353,53 +353,6 @@ class AccountDunningBlock(models.Model):
         return self._isolate(records[:half], method) + self._isolate(records[half:], method)
 
     @api.model
-    def _get_unmatched_credit_table(self, asker):
-        """Unmatched payments and credits of customers: money that has come in without being told for what.
-
-        Like the engine, this counts credits on the customer's account, and payments in process that Odoo has not
-        booked. The latter count here even when they name an invoice: its open amount does not show them yet.
-
-        :param SQL asker: a table with the columns id, partner_id (commercial), currency_id, company_id, and since,
-            the date from which credits count
-        :return: query of (id, amount), the amount in the asker's currency, positive
-        :rtype: SQL
-        """
-        return SQL(
-            """
-            SELECT id, SUM(amount) AS amount
-              FROM (
-                    SELECT asker.id, -line.amount_residual_currency AS amount
-                      FROM %(asker)s asker
-                      JOIN res_partner partner ON partner.commercial_partner_id = asker.partner_id
-                      JOIN account_move_line line ON line.partner_id = partner.id
-                                                 AND line.company_id = asker.company_id
-                                                 AND line.currency_id = asker.currency_id
-                                                 AND line.parent_state = 'posted'
-                                                 AND line.reconciled IS NOT TRUE
-                                                 AND line.amount_residual_currency < 0
-                                                 AND line.date >= asker.since
-                      JOIN account_account account ON account.id = line.account_id
-                                                  AND account.account_type = 'asset_receivable'
-                 UNION ALL
-                    SELECT asker.id, payment.amount
-                      FROM %(asker)s asker
-                      JOIN res_partner partner ON partner.commercial_partner_id = asker.partner_id
-                      JOIN account_payment payment ON payment.partner_id = partner.id
-                                                  AND payment.company_id = asker.company_id
-                                                  AND payment.currency_id = asker.currency_id
-                                                  AND payment.state = 'in_process'
-                                                  AND payment.move_id IS NULL
-                                                  AND payment.is_matched IS NOT TRUE
-                                                  AND payment.payment_type = 'inbound'
-                                                  AND payment.partner_type = 'customer'
-                                                  AND payment.date >= asker.since
-                   ) credits
-          GROUP BY id
-            """,
-            asker=asker,
-        )
-
-    @api.model
     def _leave_out_paused(self, lines, date):
         """What a new agreement is about: the lines that are not paused as a whole already.
 
@@ -409,27 +362,3 @@ class AccountDunningBlock(models.Model):
         """
         verdicts = self.env['account.dunning.engine']._explain(lines, date)
         return lines.filtered(lambda line: line not in verdicts or verdicts[line][0] != 'blocked')
-
-    @api.model
-    def _find_open_lines(self, partner, company, currency=None):
-        """Open receivable lines of a customer.
-
-        :param partner: res.partner; its commercial partner's are meant
-        :param company: res.company
-        :param currency: res.currency, or None for all
-        :return: account.move.line, oldest due first
-        """
-        domain = Domain([
-            ('partner_id', 'child_of', partner.commercial_partner_id.id),
-            ('company_id', '=', company.id),
-            ('parent_state', '=', 'posted'),
-            ('account_type', '=', 'asset_receivable'),
-            ('reconciled', '=', False),
-            ('balance', '>', 0),
-        ])
-        if currency:
-            domain &= Domain('currency_id', '=', currency.id)
-        return self.env['account.move.line'].search(domain, order='date_maturity, date, id').filtered(
-            lambda line: line.partner_id.commercial_partner_id == partner.commercial_partner_id
-            and line.amount_residual_currency > 0
-        )

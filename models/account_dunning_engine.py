@@ -16,13 +16,6 @@ BELOW_MINIMUM = 'below_minimum'
 PENDING = 'pending'
 DUE = 'due'
 
-# An online payment that is still pending counts as on its way for so many days, the time in which Odoo itself
-# keeps trying to finish it.
-PENDING_PAYMENT_DAYS = 4
-
-# Money on a bank statement that nobody has matched yet counts for so many days; later it is no oversight any more.
-UNMATCHED_STATEMENT_DAYS = 14
-
 # Stands for "no bound" among days overdue.
 ANY_DAYS = 1_000_000
 
@@ -127,7 +120,7 @@ class AccountDunningEngine(models.AbstractModel):
             ('transition', engine._get_transition_table(company)),
             ('line', engine._get_line_table(company, partner_ids)),
             ('credit', engine._get_credit_table(company, date, partner_ids)),
-            ('paid_online', engine._get_paid_online_table(date)),
+            ('unbooked', engine.env['account.dunning.ledger']._get_unbooked_table(date)),
             ('pause', engine._get_pause_table(company, date)),
             ('broken', engine._get_broken_table(company, date)),
             ('past', engine._get_past_table(company)),
@@ -152,8 +145,10 @@ class AccountDunningEngine(models.AbstractModel):
             ],
             'account.move': ['dunning_procedure_id', 'name', 'invoice_date', 'payment_state'],
             'account.payment': [
-                'amount', 'company_id', 'currency_id', 'date', 'is_matched', 'move_id', 'partner_id', 'state',
+                'amount', 'company_id', 'currency_id', 'date', 'invoice_ids', 'is_matched', 'move_id', 'partner_id',
+                'state',
             ],
+            'account.partial.reconcile': None,
             'account.bank.statement.line': [
                 'amount_residual', 'company_id', 'currency_id', 'foreign_currency_id', 'internal_index',
                 'is_reconciled', 'journal_id', 'partner_id',
@@ -161,24 +156,17 @@ class AccountDunningEngine(models.AbstractModel):
             'account.dunning.block': None,
             'account.dunning.notice': None,
             'account.dunning.notice.line': None,
-            'payment.transaction': ['invoice_ids', 'last_state_change', 'operation', 'payment_id', 'state'],
+            'payment.transaction': [
+                'amount', 'currency_id', 'invoice_ids', 'last_state_change', 'operation', 'payment_id', 'state',
+            ],
             'res.partner': ['active', 'commercial_partner_id', 'dunning_procedure_id', 'dunning_user_id', 'type'],
         }.items():
             self.env[model].flush_model(fnames)
 
     @api.model
-    def _get_receivable_account_ids(self, company):
-        """The company's trade receivable accounts. Named one by one, they let Odoo's own index of open lines serve."""
-        return self.env['account.account'].sudo().with_context(active_test=False)._search([
-            ('account_type', '=', 'asset_receivable'),
-            ('non_trade', '=', False),
-            ('company_ids', 'parent_of', company.id),
-        ])
-
-    @api.model
     def _get_line_table(self, company, partner_ids):
         """Open receivable lines of the company, credits too, with their customer and procedure (rules 1 and 4)."""
-        accounts = tuple(self._get_receivable_account_ids(company)) or (0,)
+        accounts = tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(company)) or (0,)
         return SQL(
             """
             SELECT aml.id,
@@ -214,92 +202,23 @@ class AccountDunningEngine(models.AbstractModel):
 
     @api.model
     def _get_customers_condition(self, column, partner_ids):
-        if partner_ids is None:
-            return SQL()
-        return SQL(
-            "AND %s IN (SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))", column, list(partner_ids))
+        return self.env['account.dunning.ledger']._get_customers_condition(column, partner_ids)
 
     @api.model
     def _get_credit_table(self, company, date, partner_ids):
-        """The customers' unmatched credits (rule 3): payments and credit notes on their account, `no_followup` or not,
-        payments in process that Odoo has not booked and that name no invoice, and what came in on a bank statement of
-        the last days and is not matched yet, unless it is the money of a payment that was registered before."""
+        """The customers' unmatched credits (rule 3), by customer and currency; those on account are in `line`."""
         return SQL(
             """
             SELECT partner_id, currency_id, SUM(amount) AS amount
               FROM (
-                    SELECT partner_id, currency_id, -residual AS amount
-                      FROM line
-                     WHERE residual < 0
+                    SELECT partner_id, currency_id, -residual AS amount FROM line WHERE residual < 0
                  UNION ALL
-                    SELECT partner.commercial_partner_id, payment.currency_id, payment.amount
-                      FROM account_payment payment
-                      JOIN res_partner partner ON partner.id = payment.partner_id
-                     WHERE payment.company_id = %(company)s
-                       AND payment.is_matched IS NOT TRUE
-                       AND payment.move_id IS NULL
-                       AND payment.state = 'in_process'
-                       AND payment.payment_type = 'inbound'
-                       AND payment.partner_type = 'customer'
-                       AND NOT EXISTS (
-                            SELECT FROM account_move__account_payment rel WHERE rel.payment_id = payment.id
-                       )
-                       %(customers)s
-                 UNION ALL
-                    SELECT partner.commercial_partner_id,
-                           COALESCE(received.foreign_currency_id, received.currency_id),
-                           -received.amount_residual::numeric
-                      FROM account_bank_statement_line received
-                      JOIN account_move move ON move.id = received.move_id AND move.state = 'posted'
-                      JOIN res_partner partner ON partner.id = received.partner_id
-                     WHERE received.is_reconciled IS NOT TRUE
-                       AND received.company_id = %(company)s
-                       AND received.journal_id IN (
-                            SELECT id FROM account_journal WHERE type IN ('bank', 'cash', 'credit')
-                       )
-                       -- begins with the day: Odoo's index of unmatched statement lines serves
-                       AND received.internal_index >= to_char(%(date)s::date - %(days)s, 'YYYYMMDD')
-                       AND received.amount_residual < 0
-                       AND NOT EXISTS (
-                            SELECT
-                              FROM account_payment payment
-                              JOIN res_partner payer ON payer.id = payment.partner_id
-                             WHERE payer.commercial_partner_id = partner.commercial_partner_id
-                               AND payment.company_id = received.company_id
-                               AND payment.state IN ('in_process', 'paid')
-                               AND payment.is_matched IS NOT TRUE
-                               AND payment.date >= %(date)s::date - %(days)s
-                               AND payment.payment_type = 'inbound'
-                               AND payment.currency_id = COALESCE(received.foreign_currency_id, received.currency_id)
-                               AND payment.amount = -received.amount_residual::numeric
-                       )
-                       %(receivers)s
+                    SELECT partner_id, currency_id, amount FROM (%s) unmatched
                    ) credits
           GROUP BY partner_id, currency_id
             """,
-            company=company.id,
-            date=date,
-            days=UNMATCHED_STATEMENT_DAYS,
-            receivers=self._get_customers_condition(SQL("received.partner_id"), partner_ids),
-            customers=self._get_customers_condition(SQL("payment.partner_id"), partner_ids),
-        )
-
-    @api.model
-    def _get_paid_online_table(self, date):
-        """Invoices whose online payment is in, or on its way, and not yet booked: in doubt, do not send."""
-        return SQL(
-            """
-            SELECT DISTINCT rel.invoice_id AS move_id
-              FROM account_invoice_transaction_rel rel
-              JOIN payment_transaction tx ON tx.id = rel.transaction_id
-             WHERE rel.invoice_id IN (SELECT move_id FROM line)
-               AND tx.payment_id IS NULL
-               AND tx.operation NOT IN ('refund', 'validation')
-               AND (tx.state IN ('authorized', 'done')
-                    OR tx.state = 'pending' AND tx.last_state_change >= %(date)s::date - %(days)s)
-            """,
-            date=date,
-            days=PENDING_PAYMENT_DAYS,
+            self.env['account.dunning.ledger'].sudo()._get_unmatched_query(
+                company, date, partner_ids, with_items=False),
         )
 
     @api.model
@@ -440,18 +359,17 @@ class AccountDunningEngine(models.AbstractModel):
                        LEAST(COALESCE(pause.amount, 0), line.residual) AS blocked,
                        pause.date_until AS blocked_until,
                        line.payment_state = 'blocked' AS is_stopped,
-                       line.payment_state IN ('in_payment', 'paid', 'reversed') OR paid_online.move_id IS NOT NULL
-                           AS is_paid_unbooked
+                       COALESCE(unbooked.amount, 0) AS unbooked
                   FROM line
              LEFT JOIN pause ON pause.id = line.id
-             LEFT JOIN paid_online ON paid_online.move_id = line.move_id
+             LEFT JOIN unbooked ON unbooked.id = line.id
                  WHERE line.residual > 0
             ),
             claim AS (
                 SELECT debit.*,
-                       CASE WHEN debit.no_followup IS TRUE OR is_stopped OR is_paid_unbooked OR procedure_id IS NULL
+                       CASE WHEN debit.no_followup IS TRUE OR is_stopped OR procedure_id IS NULL
                             THEN 0
-                            ELSE residual - blocked
+                            ELSE GREATEST(residual - blocked - unbooked, 0)
                         END AS claimed
                   FROM debit
             ),

@@ -266,7 +266,7 @@ class AccountDunningFollowup(models.Model):
                        SUM(residual_company) AS overdue_company,
                        MIN(date_maturity) FILTER (WHERE set_off < residual) AS date_oldest
                   FROM verdict
-                 WHERE days > 0 AND no_followup IS NOT TRUE AND is_paid_unbooked IS NOT TRUE
+                 WHERE days > 0 AND no_followup IS NOT TRUE AND unbooked < residual
               GROUP BY partner_id, currency_id
             ),
             net_owed AS (
@@ -477,7 +477,7 @@ class AccountDunningFollowup(models.Model):
         :param date today:
         """
         self.env['account.move.line'].flush_model(['date', 'date_maturity', 'parent_state', 'partner_id', 'reconciled'])
-        accounts = tuple(self.env['account.dunning.engine']._get_receivable_account_ids(company)) or (0,)
+        accounts = tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(company)) or (0,)
         self.env.cr.execute(SQL(
             """
             INSERT INTO account_dunning_followup_change (company_id, partner_id)

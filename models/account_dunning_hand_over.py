@@ -79,7 +79,7 @@ class AccountDunningNotice(models.Model):
              WHERE days > 0
                AND (counts
                     OR (no_followup OR procedure_id IS NULL)
-                       AND NOT is_stopped AND is_paid_unbooked IS NOT TRUE AND blocked < residual)
+                       AND NOT is_stopped AND blocked + unbooked < residual)
             """)
         rows = {
             row['id']: row

@@ -217,7 +217,7 @@ class AccountDunningRun(models.Model):
         date; only those after the last one that the run has looked at."""
         self.env.flush_all()
         engine = self.env['account.dunning.engine']
-        accounts = tuple(engine._get_receivable_account_ids(self.company_id)) or (0,)
+        accounts = tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(self.company_id)) or (0,)
         rows = self.env.execute_query(SQL(
             """
             SELECT DISTINCT partner.commercial_partner_id

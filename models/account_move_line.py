@@ -42,9 +42,10 @@ class AccountMoveLine(models.Model):
         return result
 
     def _reconcile_post_hook(self, data):
-        # EXTENDS 'account': payment plans show at once what was paid
+        # EXTENDS 'account': agreements show at once what was paid
         result = super()._reconcile_post_hook(data)
         self.env['account.payment.plan']._follow_up_lines(self)
+        self.env['account.payment.promise']._follow_up_lines(self)
         return result
 
     #=== End of pauses ===#

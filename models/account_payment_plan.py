@@ -1,3 +1,5 @@
+from collections import defaultdict
+from datetime import date as day
 from datetime import timedelta
 
 from dateutil.relativedelta import relativedelta
@@ -7,6 +9,8 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.fields import Command
 from odoo.tools import SQL, float_round, format_date, formatLang
 from odoo.tools.date_utils import end_of
+
+from .account_dunning_agreement import LOOK_BACK, Item, total
 
 MAX_INSTALLMENTS = 240
 
@@ -109,6 +113,9 @@ class AccountPaymentPlan(models.Model):
     signature = fields.Image(copy=False, readonly=True, attachment=True, max_width=1024, max_height=1024)
     signed_by = fields.Char(string="Signed by", copy=False, readonly=True)
     signed_on = fields.Datetime(string="Signed on", copy=False, readonly=True)
+    is_broken_by_hand = fields.Boolean(copy=False, readonly=True)
+    has_held_customer = fields.Boolean(
+        copy=False, readonly=True, help="The credit hold of the customer comes from this broken plan.")
     previous_plan_id = fields.Many2one(
         comodel_name='account.payment.plan',
         string="Replaces",
@@ -317,10 +324,9 @@ class AccountPaymentPlan(models.Model):
             plan._check_schedule()
             plan._check_dates()
             plan._check_lines_free()
-            plan.previous_plan_id.filtered(
-                lambda previous: previous.state in previous._get_live_states()).action_cancel()
             plan.sudo().write({'state': 'offered', 'amount_total': plan.amount_total})
-            plan.move_line_ids.write({'payment_plan_id': plan.id})
+            # The plan that this one is to replace holds its lines until the new one is signed.
+            plan.move_line_ids.filtered(lambda line: not line.payment_plan_id).write({'payment_plan_id': plan.id})
             plan._open_block(plan.date_validity)
         self._tell_all(lambda plan: self.env._(
             "Payment plan %(plan)s offered: %(amount)s until %(date)s, installments: %(count)s.",
@@ -381,11 +387,12 @@ class AccountPaymentPlan(models.Model):
         self.check_access('write')
         if other := self.filtered(lambda plan: plan.state not in ('signed', 'active'))[:1]:
             raise UserError(self.env._("Only a signed payment plan can be broken; %s is not.", other.name))
+        self.sudo().is_broken_by_hand = True
         for company, plans in self.grouped('company_id').items():
             plans._break(company._get_dunning_today())
 
     def action_replan(self):
-        """Prepare another plan for what is still open; this one goes on until the new one is offered.
+        """Prepare another plan for what is still open; this one goes on until the new one is signed.
 
         :return: the window action of the dialog
         """
@@ -558,6 +565,13 @@ class AccountPaymentPlan(models.Model):
         })
         down_payment = self.installment_ids.filtered('is_down_payment')
         today = self.sudo().company_id._get_dunning_today()
+        replaced = self.sudo().previous_plan_id.filtered(
+            lambda previous: previous.state in previous._get_live_states())
+        if replaced:
+            replaced._close(today, 'cancelled')
+            replaced._tell_all(lambda plan: self.env._(
+                "Payment plan %(plan)s cancelled: %(other)s takes its place.", plan=plan.name, other=self.name))
+        self.sudo().move_line_ids.write({'payment_plan_id': self.id})
         self._open_block(
             max(down_payment.date, today) + timedelta(days=self.company_id.plan_grace_days) if down_payment else False)
         self._tell_all(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s", plan=plan.name, name=name))
@@ -634,173 +648,200 @@ class AccountPaymentPlan(models.Model):
         for company, plans in self.filtered('company_id.plan_broken_hold').grouped('company_id').items():
             customers = plans.partner_id.sudo().with_company(company).filtered(
                 lambda partner: not partner.credit_hold)
+            plans.filtered(lambda plan, held=customers: plan.partner_id in held).sudo().has_held_customer = True
             customers.write({
                 'credit_hold': True,
                 'credit_hold_reason': self.env._("Payment plan broken"),
             })
 
     def _reopen(self):
-        """A payment was undone: plans that looked done go on, unless another one has taken the lines."""
+        """The ledger has changed: plans that looked done or broken go on, unless another one has taken the lines."""
         for plan in self:
             if plan.move_line_ids.payment_plan_id:
                 continue
-            plan.sudo().write({'state': 'active', 'date_closed': False})
+            down_payment = plan.installment_ids.filtered('is_down_payment')
+            is_started = all(installment.state == 'paid' for installment in down_payment)
+            plan.sudo().write({'state': 'active' if is_started else 'signed', 'date_closed': False})
             plan.move_line_ids.write({'payment_plan_id': plan.id})
             plan._open_block(False)
-            plan._tell_all(lambda plan: self.env._("Payment plan %s goes on: a payment was undone.", plan.name))
+            plan._tell_all(lambda plan: self.env._("Payment plan %s goes on: its payments have changed.", plan.name))
 
     #=== BUSINESS METHODS: FOLLOW-UP ===#
+
+    def _prepare_items(self):
+        """What the plan asks for, see `account_dunning_agreement.Item`.
+
+        :rtype: list[Item]
+        """
+        self.ensure_one()
+        until = self.date_closed if self.state in ('done', 'broken') else None
+        return [
+            Item(
+                key=('installment', installment.id), partner_id=self.partner_id.id, currency_id=self.currency_id.id,
+                lines=frozenset(self.move_line_ids.ids), since=self.date, until=until, made=self.create_date,
+                agreed_on=self.date, due=installment.date, amount=installment.amount, money_only=False)
+            for installment in self.installment_ids
+        ]
 
     @api.model
     def _update_plans(self, company, date):
         """Bring the company's plans up to the date: progress, done, active, broken, expired, reminders.
 
+        Those that are done or broken are looked at again for a year: a payment that comes back, or that is booked late
+        with its true date, changes the verdict.
+
         :param company: res.company
         :param datetime.date date: the company's today
         """
-        plans = self.search([('company_id', '=', company.id), ('state', 'in', self._get_live_states())])
+        plans = self.search([
+            ('company_id', '=', company.id),
+            '|', ('state', 'in', self._get_live_states()),
+            '&', ('state', 'in', ('done', 'broken')), ('date_closed', '>=', date - LOOK_BACK),
+        ])
         isolate = self.env['account.dunning.block']._isolate
         isolate(plans, lambda plans: plans._follow_up(date, late=True))
         self._send_reminders(company, date)
 
     def _follow_up(self, date, late=False):
-        """See what was paid, and take the plans to the state that follows from it. Constant number of queries.
+        """See what was paid, and take the plans, of one company, to the state that follows from it. Constant number of
+        queries.
 
         :param datetime.date date: the company's today
         :param bool late: also break what is late, and withdraw what was not signed in time
         """
-        self_sudo = self.sudo()
-        self_sudo._update_progress(date)
-        found = {'done': [], 'active': [], 'broken': [], 'expired': []}
-        for plan_id, outcome in self_sudo._find_outcomes(date):
-            found[outcome].append(plan_id)
-        done, started, broken, expired = (
-            self_sudo.browse(found[outcome]) for outcome in ('done', 'active', 'broken', 'expired'))
+        if not self:
+            return
+        plans = self.sudo()
+        shares = self.env['account.dunning.agreement']._find_shares(self.company_id, date, plans.partner_id)[0]
+        plans._update_progress(date, shares)
+        found = defaultdict(list)
+        for plan in plans:
+            found[plan._judge(date, shares)].append(plan.id)
+        done, started, broken, expired, settled, resumed = (
+            plans.browse(found[outcome])
+            for outcome in ('done', 'active', 'broken', 'expired', 'settled', 'resumed'))
         if done:
             done._close(date, 'done')
             done._tell_all(lambda plan: self.env._("Payment plan %s is paid: done.", plan.name))
         started._activate()
+        resumed._reopen()
+        if settled:
+            settled._close(date, 'cancelled')
+            settled._tell_all(lambda plan: self.env._(
+                "Nothing is left to pay by payment plan %s, which was never signed: cancelled.", plan.name))
         if late:
             broken._break(date)
             if expired:
                 expired._close(date, 'cancelled')
                 expired._tell_all(lambda plan: self.env._(
                     "Payment plan %s was not signed in time: the offer is withdrawn.", plan.name))
+        plans._release_holds()
 
-    def _update_progress(self, date):
-        """Fill what the covered lines have lost since the start into the installments, oldest first.
+    def _update_progress(self, date, shares):
+        """Write what each installment has got of the payments that are matched with the covered lines.
 
         :param datetime.date date: an unpaid installment due before it is late
+        :param dict shares: of `account.dunning.agreement._find_shares`
         """
-        if not self:
+        rows = []
+        for installment in self.installment_ids:
+            currency = installment.currency_id
+            paid = min(currency.round(total(
+                shares.get(('installment', installment.id), []), is_matched=True)), installment.amount)
+            if currency.compare_amounts(paid, installment.amount) >= 0:
+                state = 'paid'
+            else:
+                state = 'late' if installment.date < date else 'open'
+            if currency.compare_amounts(paid, installment.amount_paid) or state != installment.state:
+                rows.append((installment.id, paid, state))
+        if not rows:
             return
         self.env.flush_all()
         self.env.cr.execute(SQL(
             """
-            WITH paid AS (
-                SELECT plan.id,
-                       GREATEST(plan.amount_total - COALESCE(SUM(
-                           CASE WHEN line.parent_state = 'cancel' THEN 0
-                                ELSE GREATEST(line.amount_residual_currency, 0) END
-                       ), 0), 0) AS amount
-                  FROM account_payment_plan plan
-             LEFT JOIN account_payment_plan_move_line_rel rel ON rel.plan_id = plan.id
-             LEFT JOIN account_move_line line ON line.id = rel.move_line_id
-                 WHERE plan.id IN %(ids)s
-              GROUP BY plan.id
-            ), share AS (
-                SELECT installment.id,
-                       installment.date,
-                       installment.amount,
-                       LEAST(installment.amount, GREATEST(0,
-                           paid.amount + installment.amount - SUM(installment.amount) OVER (
-                               PARTITION BY installment.plan_id ORDER BY installment.date, installment.id)
-                       )) AS amount_paid
-                  FROM account_payment_plan_installment installment
-                  JOIN paid ON paid.id = installment.plan_id
-            ), fresh AS (
-                SELECT id, amount_paid,
-                       CASE WHEN amount_paid >= amount THEN 'paid'
-                            WHEN date < %(date)s THEN 'late'
-                            ELSE 'open' END AS state
-                  FROM share
-            )
             UPDATE account_payment_plan_installment installment
                SET amount_paid = fresh.amount_paid, state = fresh.state
-              FROM fresh
+              FROM unnest(%s::int[], %s::numeric[], %s::text[]) AS fresh (id, amount_paid, state)
              WHERE fresh.id = installment.id
-               AND (installment.amount_paid, installment.state) IS DISTINCT FROM (fresh.amount_paid, fresh.state)
             """,
-            ids=self._ids,
-            date=date,
+            *(list(column) for column in zip(*rows, strict=True)),
         ))
         self.installment_ids.invalidate_recordset(['amount_paid', 'state'])
         self.invalidate_recordset([
             'amount_paid', 'amount_open', 'progress', 'next_installment_id', 'next_date', 'next_amount'])
 
-    def _find_outcomes(self, date):
-        """What the plans' state should become: rows of (id, 'done' | 'active' | 'broken' | 'expired').
+    def _judge(self, date, shares):
+        """What should become of the plan.
 
-        An installment is late after its date plus grace; unmatched payments and credits of the customer count as paid
-        here, so that nobody is blamed for money that waits on the bank statement, and a plan with an invoice that is
-        back in draft, or whose online payment is not booked yet, is left alone meanwhile.
+        An installment is late after its date plus grace. Money that is not matched yet counts here, so that nobody is
+        blamed for what waits on the bank statement; a plan with an invoice that is back in draft is left alone
+        meanwhile. A plan that was closed goes on when the ledger now says that it was kept to, or not yet paid.
+
+        :param datetime.date date: the company's today
+        :param dict shares: of `account.dunning.agreement._find_shares`
+        :return: 'done', 'active', 'broken', 'expired', 'settled', 'resumed', or None: it stays what it is
         """
-        if not self:
-            return []
-        self.env.flush_all()
-        self.env.cr.execute(SQL(
-            """
-            WITH due AS (
-                SELECT plan.id, plan.state, plan.partner_id, plan.currency_id, plan.company_id, plan.date_validity,
-                       BOOL_AND(installment.state = 'paid') AS is_done,
-                       COALESCE(BOOL_AND(installment.state = 'paid')
-                                FILTER (WHERE installment.is_down_payment), TRUE) AS is_down_payment_in,
-                       COALESCE(SUM(installment.amount - installment.amount_paid) FILTER (
-                           WHERE (plan.state = 'active' OR installment.is_down_payment)
-                             AND GREATEST(installment.date, plan.signed_on::date) + company.plan_grace_days < %(date)s
-                       ), 0) AS missing
-                  FROM account_payment_plan plan
-                  JOIN res_company company ON company.id = plan.company_id
-                  JOIN account_payment_plan_installment installment ON installment.plan_id = plan.id
-                 WHERE plan.id IN %(ids)s
-              GROUP BY plan.id, company.id
-            ), late AS (
-                SELECT *, '-infinity'::date AS since FROM due WHERE missing > 0
-            ), line AS (
-                SELECT rel.plan_id, line.move_id, line.parent_state
-                  FROM account_payment_plan_move_line_rel rel
-                  JOIN account_move_line line ON line.id = rel.move_line_id
-                 WHERE rel.plan_id IN %(ids)s
-            ), paid_online AS (
-                %(paid_online)s
-            ), unsettled AS (
-                SELECT DISTINCT plan_id AS id
-                  FROM line
-                 WHERE parent_state = 'draft' OR move_id IN (SELECT move_id FROM paid_online)
-            ), credit AS (
-                %(credit)s
-            ), outcome AS (
-                SELECT due.id,
-                       CASE WHEN due.is_done THEN 'done'
-                            WHEN due.state = 'signed' AND due.is_down_payment_in THEN 'active'
-                            WHEN due.state IN ('signed', 'active') AND due.missing > 0 AND unsettled.id IS NULL
-                                 AND SUM(due.missing) OVER (PARTITION BY due.partner_id, due.currency_id
-                                                            ORDER BY due.id) > COALESCE(credit.amount, 0)
-                                 THEN 'broken'
-                            WHEN due.state = 'offered' AND due.date_validity < %(date)s THEN 'expired'
-                       END AS outcome
-                  FROM due
-             LEFT JOIN unsettled ON unsettled.id = due.id
-             LEFT JOIN credit ON credit.id = due.id
-            )
-            SELECT id, outcome FROM outcome WHERE outcome IS NOT NULL
-            """,
-            paid_online=self.env['account.dunning.engine']._get_paid_online_table(date),
-            credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("late")),
-            ids=self._ids,
-            date=date,
-        ))
-        return self.env.cr.fetchall()
+        self.ensure_one()
+        lines = self.move_line_ids
+        if any(line.parent_state == 'draft' for line in lines):
+            return None
+        installments = self.installment_ids
+        is_paid = bool(installments) and all(installment.state == 'paid' for installment in installments)
+        if self.state == 'offered':
+            if lines and not self._get_open_lines():
+                return 'settled'
+            return 'expired' if self.date_validity and self.date_validity < date else None
+        if self.state == 'done':
+            return None if is_paid or not self._get_open_lines() else 'resumed'
+        if self.state == 'broken':
+            is_free = not (lines.payment_plan_id - self)
+            if self.is_broken_by_hand:
+                return None
+            return 'resumed' if is_free and not self._find_missing(self.date_closed, shares, in_time=True) else None
+        if is_paid or not self._get_open_lines():
+            return 'done'
+        if self._find_missing(date, shares):
+            return 'broken'
+        down_payment = installments.filtered('is_down_payment')
+        if self.state == 'signed' and all(installment.state == 'paid' for installment in down_payment):
+            return 'active'
+        return None
+
+    def _find_missing(self, date, shares, in_time=False):
+        """Installments that were to be paid before the date, grace included, and are not.
+
+        :param datetime.date date:
+        :param dict shares: of `account.dunning.agreement._find_shares`
+        :param bool in_time: only what came in by the last day of each counts
+        """
+        signed_on = (self.signed_on or self.create_date).date()
+        down_payment = self.installment_ids.filtered('is_down_payment')
+        # Until the down payment is in, nothing else is asked for.
+        asked = self.installment_ids
+        if self.state == 'signed' and down_payment.filtered(lambda installment: installment.state != 'paid'):
+            asked = down_payment
+        missing = asked.browse()
+        for installment in asked:
+            last_day = max(installment.date, signed_on) + timedelta(days=self.company_id.plan_grace_days)
+            filled = total(shares.get(('installment', installment.id), []), last_day if in_time else day.max)
+            if last_day < date and self.currency_id.compare_amounts(filled, installment.amount) < 0:
+                missing += installment
+        return missing
+
+    def _release_holds(self):
+        """The hold that a broken plan has put on its customer ends when all is paid, or when it was not broken after
+        all."""
+        for plan in self.filtered('has_held_customer'):
+            if plan.state != 'broken' or not plan._get_open_lines():
+                plan.has_held_customer = False
+                customer = plan.partner_id.with_company(plan.company_id)
+                if customer.credit_hold and not self.search_count([
+                    ('partner_id', '=', customer.id), ('company_id', '=', plan.company_id.id),
+                    ('has_held_customer', '=', True),
+                ]):
+                    customer.write({'credit_hold': False, 'credit_hold_reason': False})
+                    plan._tell_all(lambda plan: self.env._(
+                        "Credit hold for the broken payment plan %s ended.", plan.name))
 
     @api.model
     def _send_reminders(self, company, date):
@@ -826,49 +867,22 @@ class AccountPaymentPlan(models.Model):
             plan._warn_responsible(self.env._("Reminder of an installment failed"), date)
 
     def _find_covered(self, date, days):
-        """Plans of which nobody need be reminded now: money that is not matched yet covers all that falls due in the
-        next days, or an online payment is not booked yet.
+        """Plans of which nobody need be reminded now: money that is in already, matched or not, covers all that falls
+        due in the next days.
 
         :param datetime.date date: the company's today
         :param int days: how many days ahead
         :rtype: account.payment.plan
         """
-        if not self:
-            return self
-        self.env.flush_all()
-        return self.browse(plan_id for [plan_id] in self.env.execute_query(SQL(
-            """
-            WITH due AS (
-                SELECT plan.id, plan.partner_id, plan.currency_id, plan.company_id, '-infinity'::date AS since,
-                       SUM(installment.amount - installment.amount_paid) AS missing
-                  FROM account_payment_plan plan
-                  JOIN account_payment_plan_installment installment ON installment.plan_id = plan.id
-                 WHERE plan.id IN %(ids)s AND installment.date <= %(until)s
-              GROUP BY plan.id
-            ), line AS (
-                SELECT rel.plan_id, line.move_id
-                  FROM account_payment_plan_move_line_rel rel
-                  JOIN account_move_line line ON line.id = rel.move_line_id
-                 WHERE rel.plan_id IN %(ids)s
-            ), paid_online AS (
-                %(paid_online)s
-            ), credit AS (
-                %(credit)s
-            )
-            SELECT shared.id
-              FROM (SELECT due.id, credit.amount,
-                           SUM(missing) OVER (PARTITION BY partner_id, currency_id ORDER BY due.id) AS missing_so_far
-                      FROM due
-                 LEFT JOIN credit ON credit.id = due.id) AS shared
-             WHERE shared.missing_so_far <= shared.amount
-                OR EXISTS (SELECT FROM line JOIN paid_online ON paid_online.move_id = line.move_id
-                            WHERE line.plan_id = shared.id)
-            """,
-            ids=self._ids,
-            until=date + timedelta(days=days),
-            paid_online=self.env['account.dunning.engine']._get_paid_online_table(date),
-            credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("due")),
-        )))
+        covered = self.browse()
+        for company, plans in self.grouped('company_id').items():
+            shares = self.env['account.dunning.agreement']._find_shares(company, date, plans.partner_id)[0]
+            covered += plans.filtered(lambda plan, shares=shares: all(
+                plan.currency_id.compare_amounts(
+                    total(shares.get(('installment', installment.id), [])), installment.amount) >= 0
+                for installment in plan.installment_ids
+                if installment.date <= date + timedelta(days=days)))
+        return covered
 
     @api.model
     def _get_reminder_domain(self, date, days):
@@ -924,17 +938,10 @@ class AccountPaymentPlan(models.Model):
             return
         # Whoever registers the payment need not have rights on plans
         plans = self.sudo().search([
-            ('move_line_ids', 'in', lines.ids), ('state', 'in', (*self._get_live_states(), 'done')),
+            ('move_line_ids', 'in', lines.ids), ('state', 'in', (*self._get_live_states(), 'done', 'broken')),
         ])
-        if not plans:
-            return
         for company, company_plans in plans.grouped('company_id').items():
-            today = company._get_dunning_today()
-            done = company_plans.filtered(lambda plan: plan.state == 'done')
-            if done:
-                done._update_progress(today)
-                done.filtered(lambda plan: plan.currency_id.compare_amounts(plan.amount_open, 0.0) > 0)._reopen()
-            company_plans.filtered(lambda plan: plan.state in self._get_live_states())._follow_up(today)
+            company_plans._follow_up(company._get_dunning_today())
 
     #=== TOOLING ===#
 

@@ -1,9 +1,12 @@
+from collections import defaultdict
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.fields import Command
 from odoo.tools import SQL, format_date, formatLang
+
+from .account_dunning_agreement import LOOK_BACK, Item, total
 
 
 class AccountPaymentPromise(models.Model):
@@ -246,7 +249,7 @@ class AccountPaymentPromise(models.Model):
         self.ensure_one()
         lines = self.move_line_ids
         if not lines:
-            lines = self.env['account.dunning.block']._find_open_lines(
+            lines = self.env['account.dunning.ledger']._find_open_lines(
                 self.partner_id, self.company_id, self.currency_id)
             lines = self.env['account.dunning.block']._leave_out_paused(lines, self.date_promised) or lines
             overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < self.date_promised)
@@ -280,34 +283,75 @@ class AccountPaymentPromise(models.Model):
         self.ensure_one()
         values = self._prepare_block_values()
         if self.block_id:
-            self.block_id.write(values)
+            self.block_id.write({**values, 'state': 'active', 'date_ended': False, 'broken': False})
         else:
             self.sudo().block_id = self.env['account.dunning.block'].create(values)
 
+    def _prepare_items(self):
+        """What the promise asks for, see `account_dunning_agreement.Item`.
+
+        :rtype: list[Item]
+        """
+        self.ensure_one()
+        return [Item(
+            key=('promise', self.id), partner_id=self.partner_id.id, currency_id=self.currency_id.id,
+            lines=frozenset(self.move_line_ids.ids), since=min(self.date_promised, self.date),
+            until=self._get_last_day(), made=self.create_date, agreed_on=self.date_promised, due=self.date,
+            amount=self.amount, money_only=True)]
+
+    def _get_last_day(self):
+        """The last day on which paying keeps the promise."""
+        self.ensure_one()
+        return self.date + timedelta(days=self.company_id.promise_grace_days)
+
     @api.model
     def _update_promises(self, company, date):
-        """Find out which open promises of the company were kept or broken, from what was really paid.
+        """Find out which promises of the company are kept or broken, from what was really paid.
 
-        Paid is what the lines have lost since the promise was made, plus the customer's payments and credits of
-        since then that are not matched yet; promises for an earlier date take of both first. Kept: that covers the
-        amount, or nothing is left to pay. Broken: not kept, and the date plus grace is over. A promise whose lines
-        were settled by credit notes alone is cancelled: there was nothing left to keep. Nothing is decided while an
-        invoice is back in draft, or its online payment is not booked yet.
+        Those that were decided before are looked at again for a year: a payment that comes back, or that is booked
+        late with its true date, changes the verdict.
 
         :param company: res.company
         :param datetime.date date: the company's today
         """
-        self.env.flush_all()
-        self.env.cr.execute(self._get_outcome_query(company, date))
-        outcomes = {'kept': [], 'broken': [], 'cancelled': []}
-        for promise_id, outcome in self.env.cr.fetchall():
-            outcomes[outcome].append(promise_id)
-        kept, broken, moot = (
-            self.browse(outcomes[outcome]) for outcome in ('kept', 'broken', 'cancelled')
-        )
+        self.search([
+            ('company_id', '=', company.id),
+            '|', ('state', '=', 'open'),
+            '&', ('state', 'in', ('kept', 'broken')), ('date_closed', '>=', date - LOOK_BACK),
+        ])._follow_up(company, date)
+
+    @api.model
+    def _follow_up_lines(self, lines):
+        """Something was matched or unmatched: the promises about the lines show it at once.
+
+        :param lines: account.move.line
+        """
+        # Whoever registers the payment need not have rights on promises
+        promises = self.sudo().search([
+            ('move_line_ids', 'in', lines.ids), ('state', 'in', ('kept', 'broken'))]) if lines else self
+        for company, company_promises in promises.grouped('company_id').items():
+            company_promises._follow_up(company, company._get_dunning_today())
+
+    def _follow_up(self, company, date):
+        """Take the promises, of one company, to the state that follows from the ledger."""
+        if not self:
+            return
+        shares, lowered = self.env['account.dunning.agreement']._find_shares(company, date, self.partner_id)
+        found = defaultdict(list)
+        for promise in self:
+            key = ('promise', promise.id)
+            state = promise._judge(date, shares.get(key, []), lowered.get(key, 0.0))
+            if state != promise.state:
+                found[state].append(promise.id)
+        reopened, kept, broken, moot = (
+            self.browse(found[state]) for state in ('open', 'kept', 'broken', 'cancelled'))
+        reopened._reopen()
         kept._close(date, 'kept')
         broken._close(date, 'broken')
         moot._close(date, 'cancelled')
+        reopened._tell_all(lambda promise: self.env._(
+            "Promise of %(amount)s for %(date)s is open again: a payment was undone.",
+            amount=promise._format_amount(), date=format_date(self.env, promise.date)))
         kept._tell_all(lambda promise: self.env._(
             "Promise of %(amount)s for %(date)s kept.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date)))
@@ -318,90 +362,39 @@ class AccountPaymentPromise(models.Model):
             "Promise of %(amount)s for %(date)s: settled by a credit note.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date)))
 
-    @api.model
-    def _get_outcome_query(self, company, date):
-        """Decided promises of the company: rows of (id, 'kept' | 'broken' | 'cancelled')."""
-        return SQL(
-            """
-            WITH promise AS MATERIALIZED (
-                SELECT id, partner_id, currency_id, company_id, amount, amount_start, date, date_promised,
-                       LEAST(date_promised, date) AS since
-                  FROM account_payment_promise
-                 WHERE company_id = %(company)s AND state = 'open'
-            ), line AS (
-                SELECT promise.id AS promise_id, line.id, line.move_id, line.parent_state,
-                       line.amount_residual_currency AS residual
-                  FROM promise
-                  JOIN account_payment_promise_move_line_rel rel ON rel.promise_id = promise.id
-                  JOIN account_move_line line ON line.id = rel.move_line_id
-            ), paid_online AS (
-                %(paid_online)s
-            ), balance AS (
-                SELECT promise_id AS id,
-                       SUM(CASE WHEN parent_state = 'cancel' THEN 0 ELSE GREATEST(residual, 0) END) AS amount_open,
-                       BOOL_OR(parent_state = 'draft' OR paid_online.move_id IS NOT NULL) AS is_unsettled
-                  FROM line
-             LEFT JOIN paid_online ON paid_online.move_id = line.move_id
-              GROUP BY promise_id
-            ), earlier AS (
-                -- What these lines lost since then was promised first for an earlier date
-                SELECT id, SUM(amount) AS amount
-                  FROM (SELECT DISTINCT promise.id, other.id AS other_id, other.amount
-                          FROM promise
-                          JOIN line ON line.promise_id = promise.id
-                          JOIN account_payment_promise_move_line_rel rel ON rel.move_line_id = line.id
-                          JOIN account_payment_promise other ON other.id = rel.promise_id
-                         WHERE (other.date, other.id) < (promise.date, promise.id)
-                           AND (other.state = 'open'
-                                OR other.state = 'kept' AND other.date_closed > promise.date_promised)) AS first
-              GROUP BY id
-            ), credit AS (
-                %(credit)s
-            ), need AS (
-                SELECT promise.*,
-                       COALESCE(balance.amount_open, 0) AS amount_open,
-                       COALESCE(balance.is_unsettled, FALSE) AS is_unsettled,
-                       COALESCE(credit.amount, 0) AS credit,
-                       GREATEST(LEAST(
-                           promise.amount - GREATEST(
-                               promise.amount_start - COALESCE(balance.amount_open, 0)
-                               - COALESCE(earlier.amount, 0), 0),
-                           COALESCE(balance.amount_open, 0)
-                       ), 0) AS missing
-                  FROM promise
-             LEFT JOIN balance ON balance.id = promise.id
-             LEFT JOIN earlier ON earlier.id = promise.id
-             LEFT JOIN credit ON credit.id = promise.id
-            ), shared AS (
-                SELECT need.*,
-                       SUM(missing) OVER (PARTITION BY partner_id, currency_id ORDER BY date, id) AS missing_so_far
-                  FROM need
-            )
-            SELECT shared.id,
-                   CASE WHEN shared.missing > 0 AND shared.missing_so_far > shared.credit THEN 'broken'
-                        WHEN shared.amount_open = 0 AND shared.amount_start > 0
-                             AND credited.amount >= shared.amount_start THEN 'cancelled'
-                        ELSE 'kept' END
-              FROM shared
-         LEFT JOIN LATERAL (
-                       SELECT SUM(partial.debit_amount_currency) AS amount
-                         FROM account_payment_promise_move_line_rel rel
-                         JOIN account_partial_reconcile partial ON partial.debit_move_id = rel.move_line_id
-                         JOIN account_move_line line ON line.id = partial.credit_move_id
-                         JOIN account_move move ON move.id = line.move_id
-                        WHERE rel.promise_id = shared.id AND move.move_type = 'out_refund'
-                   ) credited ON shared.amount_open = 0
-             WHERE NOT shared.is_unsettled
-               AND (shared.missing <= 0
-                    OR shared.missing_so_far <= shared.credit
-                    OR shared.date + %(grace)s < %(date)s)
-            """,
-            paid_online=self.env['account.dunning.engine']._get_paid_online_table(date),
-            credit=self.env['account.dunning.block']._get_unmatched_credit_table(SQL("promise")),
-            company=company.id,
-            grace=company.promise_grace_days,
-            date=date,
-        )
+    def _judge(self, date, shares, lowered):
+        """What has become of the promise.
+
+        Kept: money that came in time covers it, or what credit notes have left of it; or nothing is left to pay.
+        Broken: not kept, and the date plus grace is over. Cancelled: credit notes and write-offs alone have settled
+        it. Undecided, it stays what it is while an invoice is back in draft.
+
+        :param datetime.date date: the company's today
+        :param list shares: the money that counts for it
+        :param float lowered: by how much the debt was lowered without money, in the promise's currency
+        :rtype: str
+        """
+        self.ensure_one()
+        lines = self.move_line_ids
+        if any(line.parent_state == 'draft' for line in lines):
+            return self.state
+        compare = self.currency_id.compare_amounts
+        asked = min(self.amount, self.amount_start - lowered)
+        if compare(asked, 0.0) <= 0:
+            return 'cancelled'
+        is_settled = not any(
+            line.parent_state == 'posted' and compare(line.amount_residual_currency, 0.0) > 0 for line in lines)
+        if is_settled or compare(total(shares, is_known=True), asked) >= 0:
+            return 'kept'
+        # Money that may be on its way keeps no promise, and breaks none.
+        return 'broken' if date > self._get_last_day() and compare(total(shares), asked) < 0 else 'open'
+
+    def _reopen(self):
+        """A payment was undone before the promised day was over: the promise is waited for again."""
+        if self:
+            self.sudo().write({'state': 'open', 'date_closed': False})
+            for promise in self:
+                promise._open_block()
 
     def _close(self, date, state):
         """Close promises and their pauses, in one statement each.
@@ -412,6 +405,7 @@ class AccountPaymentPromise(models.Model):
         if not self:
             return
         self.block_id._end(date, broken=state == 'broken')
+        self.block_id.sudo().filtered(lambda block: block.broken and state != 'broken').broken = False
         self.env.flush_all()
         self.env.cr.execute(SQL(
             """

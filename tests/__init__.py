@@ -1,3 +1,4 @@
+from . import test_agreement
 from . import test_bad_input
 from . import test_engine
 from . import test_run

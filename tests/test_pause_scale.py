@@ -55,6 +55,10 @@ class TestPauseScale(PaymentPlanCommon):
             move, count, name="name || '-' || n", sequence_number="sequence_number + n", access_token="NULL")
         line_ids = self._clone(self.line, count)
         self.env.cr.execute("ANALYZE account_move, account_move_line, res_partner")
+        # What was paid: of the promises each tenth, of the plans the first installment of nine in ten
+        residuals = [
+            0.0 if index % 10 == 0 and index < promises else 900.0 if index >= promises and index % 10 != 1 else 1000.0
+            for index in range(count)]
         self.env.cr.execute(SQL(
             """
             UPDATE account_move_line line
@@ -65,10 +69,22 @@ class TestPauseScale(PaymentPlanCommon):
              WHERE line.id = clone.id
             """,
             line_ids, move_ids, [partner_ids[index // 10] for index in range(count)],
-            # What was paid: of the promises each tenth, of the plans the second installment of each tenth
-            [0.0 if index % 10 == 0 and index < promises else 900.0 if index >= promises and index % 10 != 1 else 1000.0
-             for index in range(count)],
+            residuals,
         ))
+        # One payment of everybody's, which no customer can fill more than once
+        paid = [(line_id, 1000.0 - residual) for line_id, residual in zip(line_ids, residuals, strict=True)
+                if residual < 1000.0]
+        payment = self._create_unmatched_payment('2024-03-02', 1.0, self.partner_b)
+        self.env.flush_all()
+        self.env.cr.execute(SQL(
+            """
+            INSERT INTO account_partial_reconcile (debit_move_id, credit_move_id, company_id, amount,
+                        debit_amount_currency, credit_amount_currency, debit_currency_id, credit_currency_id, max_date)
+            SELECT line_id, %s, %s, amount, amount, amount, %s, %s, '2024-03-02'
+              FROM unnest(%s, %s) AS paid(line_id, amount)
+            """,
+            payment.id, self.company.id, self.line.currency_id.id, self.line.currency_id.id,
+            [line_id for line_id, _amount in paid], [amount for _line_id, amount in paid]))
         self.env.cr.execute(SQL(
             """
             UPDATE account_move move SET partner_id = clone.partner_id, commercial_partner_id = clone.partner_id

@@ -160,7 +160,7 @@ class AccountDunningCall(models.TransientModel):
     @api.depends('partner_id', 'company_id')
     def _compute_open_move_ids(self):
         for call in self:
-            call.open_move_ids = self.env['account.dunning.block']._find_open_lines(
+            call.open_move_ids = self.env['account.dunning.ledger']._find_open_lines(
                 call.partner_id, call.company_id).move_id if call.partner_id else False
 
     @api.depends('open_move_ids')

@@ -117,7 +117,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
     @api.depends('partner_id', 'company_id', 'plan_id')
     def _compute_open_line_ids(self):
         for prepare in self:
-            lines = self.env['account.dunning.block']._find_open_lines(
+            lines = self.env['account.dunning.ledger']._find_open_lines(
                 prepare.partner_id, prepare.company_id) if prepare.partner_id else self.env['account.move.line']
             prepare.open_line_ids = lines.filtered(
                 lambda line, plan=prepare.plan_id: line.payment_plan_id in (plan, plan.browse()))
