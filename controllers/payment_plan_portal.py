@@ -1,5 +1,9 @@
 import base64
 import binascii
+import io
+import math
+
+from PIL import Image
 
 from odoo import http
 from odoo.exceptions import AccessError, MissingError, UserError, ValidationError
@@ -8,6 +12,23 @@ from odoo.http import request
 from odoo.addons.account_payment.controllers.payment import PaymentPortal
 from odoo.addons.account_payment.controllers.portal import PortalAccount
 from odoo.addons.portal.controllers.portal import pager as portal_pager
+
+SIGNATURE_FORMATS = ('PNG', 'JPEG')
+
+
+def check_picture(data):
+    """A signature is a picture: nothing that a browser would run.
+
+    :param str data: base64
+    :raise ValueError: when it is none, or one of another kind
+    """
+    try:
+        picture = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+        picture.verify()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("no picture") from error
+    if picture.format not in SIGNATURE_FORMATS:
+        raise ValueError(f"{picture.format} is no format of a signature")
 
 
 class PaymentPlanPortal(PortalAccount):
@@ -130,41 +151,30 @@ class PaymentPlanPortal(PortalAccount):
             return {'error': request.env._("Invalid payment plan.")}
         if not plan_sudo._has_to_be_signed():
             return {'error': request.env._("The payment plan can't be signed any more.")}
-        if not signature or not (name or '').strip():
+        if not isinstance(name, str) or not name.strip() or not signature:
             return {'error': request.env._("Signature is missing.")}
         try:
-            if not base64.b64decode(signature):
-                raise ValueError("an empty image is no signature")
+            check_picture(signature)
             with request.env.cr.savepoint():
                 plan_sudo._sign(name.strip(), signature)
         except (TypeError, ValueError, binascii.Error):
             return {'error': request.env._("Invalid signature data.")}
         except UserError as error:
             return {'error': str(error)}
-        self._post_signed_agreement(plan_sudo, name.strip())
-        return {
-            'force_refresh': True,
-            'redirect_url': plan_sudo.get_portal_url(query_string='&message=sign_ok'),
-        }
-
-    def _post_signed_agreement(self, plan_sudo, name):
-        """Keep the signed agreement in the plan's story.
-
-        :param plan_sudo: account.payment.plan, in sudo
-        :param str name: who signed
-        """
-        content, report_type = request.env['ir.actions.report'].sudo()._render_qweb_pdf(
-            'account_dunning.action_report_payment_plan', plan_sudo.ids)
         author = plan_sudo.contact_id or plan_sudo.partner_id
         if not request.env.user._is_public():
             author = request.env.user.partner_id
         plan_sudo.message_post(
-            attachments=[(f'{plan_sudo._get_report_base_filename()}.{report_type}', content)],
+            attachments=[(plan_sudo.agreement_id.name, plan_sudo.agreement_id.raw)],
             author_id=author.id,
-            body=request.env._("Payment plan signed by %s", name),
+            body=request.env._("Payment plan signed by %s", name.strip()),
             message_type='comment',
             subtype_xmlid='mail.mt_comment',
         )
+        return {
+            'force_refresh': True,
+            'redirect_url': plan_sudo.get_portal_url(query_string='&message=sign_ok'),
+        }
 
     @http.route(
         ['/my/payment_plans/<int(max=2147483647):plan_id>/decline'], type='http', auth='public', methods=['POST'],
@@ -209,7 +219,8 @@ class PaymentPlanPayment(PaymentPortal):
             raise ValidationError(request.env._("The access token is invalid.")) from error
         amount = self._cast_as_float(kwargs.get('amount')) or 0.0
         if (
-            plan_sudo.state not in ('signed', 'active')
+            not math.isfinite(amount)
+            or plan_sudo.state not in ('signed', 'active')
             or plan_sudo.currency_id.compare_amounts(amount, 0.0) <= 0
             or plan_sudo.currency_id.compare_amounts(amount, plan_sudo.amount_open) > 0
         ):
@@ -219,5 +230,8 @@ class PaymentPlanPayment(PaymentPortal):
         kwargs.pop('payment_reference', None)  # Odoo's payment form sends that of the page; the plan's own counts
         self._validate_transaction_kwargs(kwargs)
         invoices = plan_sudo._get_open_lines().move_id
-        return self._process_transaction(
+        values = self._process_transaction(
             partner_sudo.id, plan_sudo.currency_id.id, invoices.ids, plan_sudo.name, **kwargs)
+        request.env['payment.transaction'].sudo().search(
+            [('reference', '=', values['reference'])], limit=1).payment_plan_id = plan_sudo
+        return values

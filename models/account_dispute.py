@@ -269,7 +269,7 @@ class AccountDispute(models.Model):
 
     def _open_block(self):
         self.ensure_one()
-        self.sudo().block_id = self.env['account.dunning.block'].create(self._prepare_block_values())
+        self.sudo().block_id = self.env['account.dunning.block'].sudo().create(self._prepare_block_values())
 
     def _renew_blocks(self):
         """Pause what is disputed now, also where the pause ended with the installments that it named."""
@@ -277,7 +277,7 @@ class AccountDispute(models.Model):
             if not dispute._get_open_lines():
                 continue  # paid meanwhile: a pause without lines would be one of the whole customer
             if dispute.block_id.state == 'active':
-                dispute.block_id.write(dispute._prepare_block_values())
+                dispute.block_id.sudo().write(dispute._prepare_block_values())
             elif not dispute.block_id.move_line_ids:
                 dispute._open_block()
 

@@ -18,6 +18,7 @@ class AccountDunningBlock(models.Model):
 
     _name = 'account.dunning.block'
     _description = "Dunning block"
+    _inherit = ['account.dunning.guarded']
     _order = 'date_from desc, id desc'
     _check_company_auto = True
 
@@ -60,6 +61,7 @@ class AccountDunningBlock(models.Model):
             ('manual', "By hand"),
         ],
         required=True,
+        readonly=True,
         default='manual',
     )
     currency_id = fields.Many2one(
@@ -79,6 +81,7 @@ class AccountDunningBlock(models.Model):
         string="Status",
         selection=[('active', "Active"), ('ended', "Ended")],
         required=True,
+        readonly=True,
         default='active',
         index=True,
     )
@@ -96,9 +99,9 @@ class AccountDunningBlock(models.Model):
     age_days = fields.Integer(string="Days paused", compute='_compute_age_days')
 
     # What opened the pause, if not a user
-    dispute_ids = fields.One2many(comodel_name='account.dispute', inverse_name='block_id')
-    promise_ids = fields.One2many(comodel_name='account.payment.promise', inverse_name='block_id')
-    plan_ids = fields.One2many(comodel_name='account.payment.plan', inverse_name='block_id')
+    dispute_ids = fields.One2many(comodel_name='account.dispute', inverse_name='block_id', readonly=True)
+    promise_ids = fields.One2many(comodel_name='account.payment.promise', inverse_name='block_id', readonly=True)
+    plan_ids = fields.One2many(comodel_name='account.payment.plan', inverse_name='block_id', readonly=True)
 
     _amount_positive = models.Constraint('CHECK(amount >= 0)', "The paused amount can't be negative.")
     _dates_ordered = models.Constraint(
@@ -178,6 +181,12 @@ class AccountDunningBlock(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
+        if not self.env.su and vals.keys() - {'note'} and (
+            bound := self.filtered(lambda block: block.plan_ids or block.promise_ids or block.dispute_ids)[:1]
+        ):
+            raise UserError(self.env._(
+                "The pause “%s” belongs to a dispute, a promise or a payment plan: change that one.",
+                bound.display_name))
         if vals.get('partner_id'):
             partner = self.env['res.partner'].browse(vals['partner_id'])
             vals = dict(vals, partner_id=partner.commercial_partner_id.id)

@@ -1,3 +1,4 @@
+import hashlib
 from collections import defaultdict
 from datetime import date as day
 from datetime import timedelta
@@ -114,6 +115,12 @@ class AccountPaymentPlan(models.Model):
     signed_by = fields.Char(string="Signed by", copy=False, readonly=True)
     signed_on = fields.Datetime(string="Signed on", copy=False, readonly=True)
     is_broken_by_hand = fields.Boolean(copy=False, readonly=True)
+    agreement_id = fields.Many2one(
+        comodel_name='ir.attachment', string="Signed agreement", readonly=True, copy=False, ondelete='restrict',
+        index='btree_not_null')
+    agreement_sha256 = fields.Char(
+        string="SHA-256 of the agreement", readonly=True, copy=False,
+        help="Proves that the file is the one that was signed.")
     has_held_customer = fields.Boolean(
         copy=False, readonly=True, help="The credit hold of the customer comes from this broken plan.")
     previous_plan_id = fields.Many2one(
@@ -300,12 +307,16 @@ class AccountPaymentPlan(models.Model):
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_draft(self):
-        if agreed := self.filtered(lambda plan: plan.state not in ('draft', 'cancelled'))[:1]:
-            raise UserError(self.env._("Payment plan %s can't be deleted. Cancel it instead.", agreed.name))
+        if agreed := self.filtered(lambda plan: plan.state not in ('draft', 'cancelled') or plan.signed_on)[:1]:
+            raise UserError(self.env._(
+                "Payment plan %s is evidence of what was agreed and can't be deleted.", agreed.name))
 
     def _get_agreed_fields(self):
         """Fields that the customer has agreed on: they stay as they were offered."""
-        return {'partner_id', 'company_id', 'currency_id', 'move_line_ids', 'down_payment', 'installment_ids'}
+        return {
+            'partner_id', 'contact_id', 'company_id', 'currency_id', 'move_line_ids', 'down_payment', 'installment_ids',
+            'date', 'terms',
+        }
 
     #=== ACTION METHODS ===#
 
@@ -563,6 +574,7 @@ class AccountPaymentPlan(models.Model):
             'signed_on': fields.Datetime.now(),
             'signature': signature,
         })
+        self.sudo()._freeze_agreement()
         down_payment = self.installment_ids.filtered('is_down_payment')
         today = self.sudo().company_id._get_dunning_today()
         replaced = self.sudo().previous_plan_id.filtered(
@@ -576,6 +588,21 @@ class AccountPaymentPlan(models.Model):
             max(down_payment.date, today) + timedelta(days=self.company_id.plan_grace_days) if down_payment else False)
         self._tell_all(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s", plan=plan.name, name=name))
         self._follow_up(today)
+
+    def _freeze_agreement(self):
+        """Keep the agreement as it was signed: from now on this very file is what is printed."""
+        self.ensure_one()
+        report = self.env['ir.actions.report'].sudo()
+        content, kind = report._render_qweb_pdf('account_dunning.action_report_payment_plan', self.ids)
+        self.agreement_id = self.env['ir.attachment'].create({
+            'name': f'{self._get_report_base_filename()}.{kind}',
+            'raw': content,
+            'mimetype': 'application/pdf' if kind == 'pdf' else 'text/html',
+            'res_model': self._name,
+            'res_id': self.id,
+            'company_id': self.company_id.id,
+        })
+        self.agreement_sha256 = hashlib.sha256(self.agreement_id.raw).hexdigest()
 
     def _open_block(self, date_until):
         """Pause the plan's lines until a day, or without end.
@@ -606,7 +633,7 @@ class AccountPaymentPlan(models.Model):
         if not self:
             return
         self.sudo().write({'state': 'active'})
-        self.block_id.write({'date_until': False, 'state': 'active', 'date_ended': False, 'broken': False})
+        self.block_id.sudo().write({'date_until': False, 'state': 'active', 'date_ended': False, 'broken': False})
         # What was promised for these lines is now in the plan
         for company, plans in self.sudo().grouped('company_id').items():
             self.env['account.payment.promise'].search([

@@ -283,9 +283,9 @@ class AccountPaymentPromise(models.Model):
         self.ensure_one()
         values = self._prepare_block_values()
         if self.block_id:
-            self.block_id.write({**values, 'state': 'active', 'date_ended': False, 'broken': False})
+            self.block_id.sudo().write({**values, 'state': 'active', 'date_ended': False, 'broken': False})
         else:
-            self.sudo().block_id = self.env['account.dunning.block'].create(values)
+            self.sudo().block_id = self.env['account.dunning.block'].sudo().create(values)
 
     def _prepare_items(self):
         """What the promise asks for, see `account_dunning_agreement.Item`.

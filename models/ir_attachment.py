@@ -16,7 +16,11 @@ class IrAttachment(models.Model):
         self._check_dunning_evidence()
 
     def _check_dunning_evidence(self):
-        """:raise UserError: when a user touches the letter of a notice that has gone out"""
+        """:raise UserError: when a user touches the letter of a notice that has gone out, or a signed agreement"""
+        agreements = self.filtered(lambda attachment: attachment.res_model == 'account.payment.plan')
+        if agreements and not self.env.su and self.env['account.payment.plan'].sudo().search_count(
+                [('agreement_id', 'in', agreements.ids)], limit=1):
+            raise UserError(self.env._("The agreement that a customer has signed is evidence and can't be changed."))
         letters = self.filtered(lambda attachment: attachment.res_model == 'account.dunning.notice')
         if self.env.su or not letters:
             return

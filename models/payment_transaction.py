@@ -1,8 +1,27 @@
-from odoo import models
+from odoo import fields, models
 
 
 class PaymentTransaction(models.Model):
     _inherit = 'payment.transaction'
+
+    payment_plan_id = fields.Many2one(
+        comodel_name='account.payment.plan', readonly=True, ondelete='set null', index='btree_not_null',
+        help="Paid on the page of this payment plan: the money goes to what the plan covers.")
+
+    def _create_payment(self, **extra_create_values):
+        # EXTENDS 'account_payment', which matches the payment with the oldest line of each invoice. A plan may cover
+        # later ones only.
+        payment = super()._create_payment(**extra_create_values)
+        if self.payment_plan_id and payment.move_id:
+            received = payment.move_id.line_ids.filtered(
+                lambda line: line.account_id == payment.destination_account_id)
+            received.matched_debit_ids.filtered(
+                lambda partial: partial.debit_move_id not in self.payment_plan_id.move_line_ids).unlink()
+            for line in self.payment_plan_id._get_open_lines().sorted(
+                    lambda line: (line.date_maturity or line.date, line.id)):
+                if not received.reconciled:
+                    (received + line).reconcile()
+        return payment
 
     def _post_process(self):
         # EXTENDS 'sale': an online payment frees credit before it reaches the ledger

@@ -1,16 +1,20 @@
+import hashlib
 from datetime import date, datetime, timedelta
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
-from odoo.tests import BaseCase, freeze_time, tagged
+from odoo.tests import BaseCase, freeze_time, new_test_user, tagged
 
 from odoo.addons.account_dunning.models.account_dunning_agreement import Item, allocate, total
 from odoo.addons.account_dunning.models.account_dunning_ledger import Receipt
 
 from .common import DunningCommon
 
+PDF = b'%PDF-1.4 signed'
 START = date(2024, 3, 1)
 days = st.integers(-5, 40).map(lambda number: START + timedelta(days=number))
 amounts = st.integers(1, 300).map(float)
@@ -259,6 +263,8 @@ class TestAgreement(DunningCommon):
     def test_part_payment_in_process_leaves_the_rest_to_be_dunned(self):
         method_line = self.company_data['default_journal_bank'].inbound_payment_method_line_ids[:1]
         method_line.payment_account_id = False
+        # as with Odoo's Accounting app
+        self.patch(self.registry['account.move'], '_get_invoice_in_payment_state', lambda move: 'in_payment')
         payment = self.env['account.payment'].create({
             'payment_type': 'inbound', 'partner_type': 'customer', 'partner_id': self.partner_a.id, 'amount': 1.0,
             'date': '2024-03-01', 'journal_id': self.company_data['default_journal_bank'].id,
@@ -274,3 +280,130 @@ class TestAgreement(DunningCommon):
         transaction = self._create_online_payment(self.line)
         transaction.amount = 120.0
         self.assertEqual(self.Engine._due_lines(self.company, date(2024, 3, 10))[self.line].amount_due, 180.0)
+
+
+@tagged('post_install', '-at_install')
+@freeze_time('2024-03-01')
+class TestEvidence(DunningCommon):
+    """What was agreed can't be forged or edited, whatever the way in."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.line = cls._create_due_invoice('2024-02-01', 300.0)
+        cls.biller = new_test_user(
+            cls.env, 'biller', groups='account.group_account_invoice',
+            company_id=cls.company.id, company_ids=[Command.set(cls.company.ids)])
+
+    def _plan_values(self):
+        return {
+            'partner_id': self.partner_a.id, 'company_id': self.company.id, 'currency_id': self.line.currency_id.id,
+            'move_line_ids': [Command.set(self.line.ids)],
+            'installment_ids': [Command.create({'date': '2024-03-15', 'amount': 300.0})],
+        }
+
+    def _signed_plan(self):
+        plan = self.env['account.payment.plan'].with_user(self.biller).create(self._plan_values())
+        plan.action_offer()
+        plan.action_sign()
+        return plan
+
+    def test_defaults_of_the_context_forge_nothing(self):
+        forged = {
+            'default_state': 'signed', 'default_signed_by': "Mr Victim", 'default_signed_on': '2024-01-01 00:00:00',
+            'default_amount_paid': 300.0, 'default_date_promised': '2023-05-01', 'default_broken': True,
+        }
+        plan = self.env['account.payment.plan'].with_user(self.biller).with_context(**forged).create(
+            self._plan_values())
+        self.assertRecordValues(plan, [{'state': 'draft', 'signed_by': False, 'signed_on': False}])
+        self.assertRecordValues(plan.installment_ids, [{'state': 'open', 'amount_paid': 0.0}])
+        promise = self.env['account.payment.promise'].with_user(self.biller).with_context(**forged).create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id, 'amount': 10.0, 'date': '2024-03-08'})
+        self.assertRecordValues(promise, [{'state': 'open', 'date_promised': date(2024, 3, 1)}])
+        run = self.env['account.dunning.run'].with_user(self.biller).with_context(default_state='done').create({
+            'company_id': self.company.id})
+        self.assertEqual(run.state, 'draft')
+
+    def test_values_on_the_way_of_nested_commands_and_imports_forge_nothing(self):
+        Plan = self.env['account.payment.plan'].with_user(self.biller)
+        values = self._plan_values()
+        values['installment_ids'] = [Command.create({'date': '2024-03-15', 'amount': 300.0, 'amount_paid': 300.0})]
+        with self.assertRaises(AccessError):
+            Plan.create(values)
+        with self.assertRaises(AccessError):
+            self.line.move_id.with_user(self.biller).write({
+                'dispute_ids': [Command.create({'amount': 5.0, 'state': 'accepted'})]})
+        result = Plan.load(['partner_id/.id', 'state'], [[str(self.partner_a.id), 'signed']])
+        self.assertFalse(result['ids'])
+
+    def test_pause_of_an_agreement_is_changed_through_the_agreement_only(self):
+        plan = self._signed_plan()
+        block = plan.block_id.with_user(self.biller)
+        for values in ({'date_until': '2024-03-02'}, {'amount': 1.0}, {'move_line_ids': [Command.clear()]},
+                       {'partner_id': self.partner_b.id}):
+            with self.assertRaises(UserError):
+                block.write(values)
+        for values in ({'state': 'ended'}, {'broken': True}, {'reason': 'manual'},
+                       {'promise_ids': [Command.create({'amount': 1.0})]}):
+            with self.assertRaises(UserError):
+                block.write(values)
+        with self.assertRaises(UserError):
+            block.action_end()
+        with self.assertRaises(UserError):
+            block.unlink()
+        manual = self.env['account.dunning.block'].with_user(self.biller).create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id})
+        manual.date_until = '2024-03-20'
+        for values in ({'state': 'ended'}, {'broken': True}, {'reason': 'plan'}):
+            with self.assertRaises(AccessError):
+                manual.write(values)
+        manual.action_end()
+        self.assertEqual(manual.state, 'ended')
+
+    def test_signed_agreement_stays_as_it_was_signed(self):
+        plan = self._signed_plan()
+        self.assertTrue(plan.agreement_id)
+        content = plan.agreement_id.raw
+        self.assertEqual(plan.agreement_sha256, hashlib.sha256(content).hexdigest())
+        for values in ({'terms': "New terms"}, {'date': '2024-01-01'}, {'contact_id': self.partner_b.id},
+                       {'down_payment': 5.0}):
+            with self.assertRaises(UserError):
+                plan.write(values)
+        for values in ({'agreement_id': False}, {'agreement_sha256': 'x'}, {'signed_by': "Somebody else"}):
+            with self.assertRaises(AccessError):
+                plan.write(values)
+        attachment = plan.agreement_id.with_user(self.biller)
+        for change in (
+            lambda: attachment.write({'raw': b'forged'}), lambda: attachment.write({'res_id': 0}), attachment.unlink,
+        ):
+            with self.assertRaises(UserError):
+                change()
+        plan.action_cancel()
+        with self.assertRaises(UserError):
+            plan.unlink()
+        self.assertEqual(plan.agreement_id.raw, content)
+
+    def test_signed_agreement_is_printed_from_its_file(self):
+        report = self.env['ir.actions.report'].sudo().with_context(force_report_rendering=True)
+        plan = self.env['account.payment.plan'].create(self._plan_values())
+        plan.action_offer()
+        with patch.object(type(self.env['ir.actions.report']), '_render_qweb_pdf', autospec=True, side_effect=(
+                lambda report, *args, **kwargs: (PDF, 'pdf'))):
+            plan.action_sign()
+        self.assertEqual(report._render_qweb_pdf('account_dunning.action_report_payment_plan', plan.ids)[0], PDF)
+
+    def test_dialog_of_a_call_shows_nothing_of_another_company(self):
+        other = self.setup_other_company()
+        stranger = new_test_user(
+            self.env, 'stranger', groups='account.group_account_invoice',
+            company_id=other['company'].id, company_ids=[Command.set(other['company'].ids)])
+        Call = self.env['account.dunning.call'].with_user(stranger)
+        for values in ({'company_id': self.company.id}, {'dispute_move_id': self.line.move_id.id},
+                       {'move_ids': [Command.set(self.line.move_id.ids)]}):
+            with self.subTest(values=values):
+                try:
+                    call = Call.create({'partner_id': self.partner_a.id, **values})
+                    seen = call.read(['promise_amount', 'dispute_amount', 'open_move_ids', 'move_ids'])[0]
+                except AccessError:
+                    continue
+                self.assertFalse(seen['promise_amount'] or seen['dispute_amount'] or seen['open_move_ids'])

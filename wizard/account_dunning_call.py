@@ -19,11 +19,12 @@ class AccountDunningCall(models.TransientModel):
         comodel_name='res.partner',
         string="Spoke with",
         compute='_compute_contact_id',
+        compute_sudo=False,
         store=True,
         readonly=False,
         domain="[('commercial_partner_id', '=', partner_id)]",
     )
-    phone = fields.Char(related='contact_id.phone')
+    phone = fields.Char(related='contact_id.phone', related_sudo=False)
     outcome = fields.Selection(
         selection=[
             ('promise', "Will pay"),
@@ -47,6 +48,7 @@ class AccountDunningCall(models.TransientModel):
         relation='account_dunning_call_move_rel',
         string="About",
         compute='_compute_move_ids',
+        compute_sudo=False,
         store=True,
         readonly=False,
         domain="[('id', 'in', open_move_ids)]",
@@ -55,7 +57,8 @@ class AccountDunningCall(models.TransientModel):
 
     # Will pay
     promise_amount = fields.Monetary(
-        string="Amount", compute='_compute_promise_amount', store=True, readonly=False)
+        string="Amount", compute='_compute_promise_amount', compute_sudo=False,
+        store=True, readonly=False)
     promise_date = fields.Date(string="On", default=lambda self: self._default_promise_date())
     promise_method = fields.Selection(
         selection=lambda self: self.env['account.payment.promise']._fields['method']._description_selection(self.env),
@@ -68,15 +71,18 @@ class AccountDunningCall(models.TransientModel):
         comodel_name='account.move',
         string="Invoice",
         compute='_compute_dispute_move_id',
+        compute_sudo=False,
         store=True,
         readonly=False,
         domain="[('id', 'in', open_move_ids)]",
     )
-    dispute_currency_id = fields.Many2one(related='dispute_move_id.currency_id', string="Invoice currency")
+    dispute_currency_id = fields.Many2one(
+        related='dispute_move_id.currency_id', related_sudo=False, string="Invoice currency")
     dispute_amount = fields.Monetary(
         string="Disputed amount",
         currency_field='dispute_currency_id',
         compute='_compute_dispute_amount',
+        compute_sudo=False,
         store=True,
         readonly=False,
     )
@@ -103,6 +109,7 @@ class AccountDunningCall(models.TransientModel):
     email = fields.Char(
         string="To",
         compute='_compute_email',
+        compute_sudo=False,
         store=True,
         readonly=False,
     )

@@ -36,6 +36,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
         relation='account_payment_plan_prepare_move_line_rel',
         string="Invoices",
         compute='_compute_move_line_ids',
+        compute_sudo=False,
         store=True,
         readonly=False,
         domain="[('id', 'in', open_line_ids)]",
@@ -69,6 +70,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
         inverse_name='prepare_id',
         string="Schedule",
         compute='_compute_line_ids',
+        compute_sudo=False,
         store=True,
         readonly=False,
     )
