@@ -21,7 +21,8 @@ class AccountDunningGuarded(models.AbstractModel):
         guarded = {f'default_{fname}' for fname, field in self._fields.items() if field.readonly}
         if guarded.isdisjoint(self.env.context):
             return self
-        return self.with_context({key: value for key, value in self.env.context.items() if key not in guarded})
+        context = {key: value for key, value in self.env.context.items() if key not in guarded}
+        return self.with_env(self.env(context=context))
 
     def write(self, vals):
         self._check_guarded_fields(vals)
