@@ -119,7 +119,8 @@ class AccountCreditExposure(models.Model):
                 values = amounts[partner.id, company.id]
                 exposure.order_id = order if partner in order._get_credit_customers() else False
                 order_amount, order_paid = (
-                    order._get_credit_order_amounts() if exposure.order_id else (0.0, 0.0))
+                    (order._get_credit_order_amount(), order._get_credit_order_paid())
+                    if exposure.order_id else (0.0, 0.0))
                 exposure.amount_receivable = values.receivable
                 exposure.amount_overdue = values.overdue
                 exposure.amount_draft = values.draft

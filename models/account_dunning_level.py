@@ -73,6 +73,7 @@ class AccountDunningLevel(models.Model):
         string="Credit hold",
         help="New orders of the customer wait for a release while one of their bills is at this level.",
     )
+    is_credit_hold_effective = fields.Boolean(compute='_compute_is_credit_hold_effective')
     charge = fields.Selection(
         selection=[
             ('none', "No charges"),
@@ -112,6 +113,13 @@ class AccountDunningLevel(models.Model):
     )
 
     #=== COMPUTE METHODS ===#
+
+    @api.depends('procedure_id.company_id')
+    @api.depends_context('company')
+    def _compute_is_credit_hold_effective(self):
+        for level in self:
+            company = level.procedure_id.company_id or self.env.company
+            level.is_credit_hold_effective = company._is_credit_hold_effective()
 
     @api.depends(
         'delay_days', 'min_wait_days', 'min_amount', 'send_email', 'print_letter', 'send_sms', 'create_activity',
@@ -197,8 +205,10 @@ class AccountDunningLevel(models.Model):
             what.append(self.env._("late charges claimed"))
         elif self.charge == 'invoice':
             what.append(self.env._("late charges invoiced"))
-        if self.credit_hold:
+        if self.credit_hold and self.is_credit_hold_effective:
             what.append(self.env._("new orders on hold"))
+        elif self.credit_hold:
+            what.append(self.env._("new orders on hold (no effect: the company does not block orders)"))
         if self.hand_over:
             what.append(self.env._("handed over to collection"))
         return what

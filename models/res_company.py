@@ -55,6 +55,15 @@ class ResCompany(models.Model):
         now = pytz.utc.localize(fields.Datetime.now())
         return now.astimezone(pytz.timezone(self.sudo().dunning_timezone or 'UTC')).date()
 
+    def _is_credit_hold_effective(self):
+        """Whether a customer's hold, by hand or by a dunning level, makes new orders wait.
+
+        :rtype: bool
+        """
+        self.ensure_one()
+        root = self.sudo().root_id
+        return bool(root.account_use_credit_limit and root.credit_control_policy == 'block')
+
     def _has_dunning(self):
         """Whether anything of the company can be dunned: it, one of its customers or invoices has a procedure, or a
         notice is on its way."""

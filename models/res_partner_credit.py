@@ -94,9 +94,9 @@ class ResPartner(models.Model):
 
     @api.depends_context('company')
     def _compute_show_credit_limit(self):
-        # EXTENDS 'account': a company with a credit policy has limits, too
+        # EXTENDS 'account': the switch of the main company is that of its branches
         result = super()._compute_show_credit_limit()
-        if self.env.company.root_id.sudo().credit_control_policy in ('warn', 'block'):
+        if self.env.company.root_id.sudo().account_use_credit_limit:
             self.show_credit_limit = True
         return result
 
@@ -193,6 +193,8 @@ class ResPartner(models.Model):
         # A branch and its main company are one creditor: a limit or hold of either counts in the branch.
         chain = [self.sudo().with_company(branch) for branch in reversed(company.sudo().parent_ids)]
         company_policy = company.sudo().credit_control_policy or 'off'
+        # Odoo's own switch rules: without it nothing is checked, whatever policy somebody has written.
+        is_on = company.sudo().root_id.account_use_credit_limit
         terms = {}
         for partner, *views in zip(self, *chain, strict=True):
             limit_view = next((view for view in views if view.credit_limit), views[0])
@@ -203,6 +205,8 @@ class ResPartner(models.Model):
             if limit > 0 and extra_until and extra_until >= date:
                 limit += extra_view.credit_limit_extra
             own_policy = next((view.credit_control_policy for view in views if view.credit_control_policy), '')
+            if not is_on:
+                own_policy = 'off'
             terms[partner] = CreditTerms(
                 policy=own_policy or company_policy,
                 own_policy=own_policy,

@@ -45,6 +45,21 @@ class CreditDecision(NamedTuple):
         return self.state in ('hold', 'rejected')
 
 
+class BatchAhead:
+    """The quotations of a batch that pass, and what they add up to: each is looked at once, and only where another one
+    of the same customer follows."""
+
+    def __init__(self, orders):
+        self.orders = orders
+        self.amount = 0.0  # of those looked at, in company currency
+
+    def add_up(self):
+        for order in self.orders:
+            self.amount += order._get_credit_order_amount() - order._get_credit_order_paid()
+        self.orders = self.orders.browse()
+        return self.amount
+
+
 class SaleOrder(models.Model):
     _inherit = 'sale.order'
 
@@ -171,8 +186,9 @@ class SaleOrder(models.Model):
     def create(self, vals_list):
         for vals in vals_list:
             self._check_credit_fields(vals)
-            vals.update(dict.fromkeys(CREDIT_FIELDS, False), credit_state='none')  # whatever the context's defaults
-        orders = super().create(vals_list)
+        # Whatever defaults the context has. The caller's own dictionaries stay as they are: they may be used again.
+        orders = super().create([
+            {**vals, **dict.fromkeys(CREDIT_FIELDS, False), 'credit_state': 'none'} for vals in vals_list])
         orders._recompute_figures({fname for vals in vals_list for fname in vals})
         orders.filtered(lambda order: order.state == 'sale')._check_credit_of_confirmed()
         return orders
@@ -208,7 +224,12 @@ class SaleOrder(models.Model):
 
     def action_confirm(self):
         # EXTENDS 'sale': one look at the ledger for the whole batch, see `_confirmation_error_message()`
-        with self._checked_for_credit():
+        self.check_access('write')  # who may not confirm learns nothing from the check
+        with self._checked_for_credit() as decisions:
+            refused = self.filtered(
+                lambda order: decisions and order.id in decisions and decisions[order.id].needs_release)
+            if len(refused) > 1:
+                raise UserError("\n\n".join(order._get_refusal(decisions[order.id]) for order in refused))
             return super().action_confirm()
 
     def action_request_release(self):
@@ -226,8 +247,12 @@ class SaleOrder(models.Model):
                     order.sudo()._write_credit({'credit_state': 'ok'})
                 else:
                     raise UserError(self.env._("%(order)s needs no release: it can be confirmed.", order=order.name))
+        # A rejection stays until a manager thinks better of it; asking again tells them, and changes nothing.
+        rejected = self.filtered(lambda order: order.credit_state == 'rejected')
+        rejected.sudo()._clear_release_activities()
+        rejected.sudo()._ask_credit_managers(decisions)
         waiting = self.filtered(
-            lambda order: decisions[order.id].needs_release
+            lambda order: decisions[order.id].needs_release and order not in rejected
             and (order.credit_state != 'hold' or not order.credit_hold_date))
         waiting.sudo()._put_on_hold(decisions)
         return True
@@ -247,9 +272,9 @@ class SaleOrder(models.Model):
                 'credit_decision_note': reason,
                 **order._prepare_release_values(),
             })
-            order._log_credit_decision(
-                self.env._("Released at %(amount)s", amount=order._format_amount(order.amount_total)),
-                decisions[order.id], reason)
+        orders._log_credit_decisions(
+            lambda order: self.env._("Released at %(amount)s", amount=order._format_amount(order.amount_total)),
+            decisions, reason)
         orders._tell_salesperson(self.env._("Released: the order can be confirmed"), reason)
         orders._confirm_accepted_later()
         return True
@@ -269,8 +294,7 @@ class SaleOrder(models.Model):
             'credit_release_amount': 0.0,
             'credit_release_partner_id': False,
         })
-        for order in orders:
-            order._log_credit_decision(self.env._("Release rejected"), decisions[order.id], reason)
+        orders._log_credit_decisions(lambda order: self.env._("Release rejected"), decisions, reason)
         orders._tell_salesperson(self.env._("Release rejected"), reason)
         return True
 
@@ -340,7 +364,7 @@ class SaleOrder(models.Model):
                 partner_terms = terms[partner.id, company.id]
                 if lock and partner_terms.policy == 'block' and partner_terms.limit:
                     lock_customers[company.root_id] |= partner
-                elif with_exposure or partner_terms.policy != 'off' or use_limit[company]:
+                elif with_exposure or partner_terms.policy != 'off' or use_limit[company] and not lock:
                     customers[company.root_id] |= partner
         Exposure = self.env['account.credit.exposure'].sudo()
         amounts = {}
@@ -351,12 +375,12 @@ class SaleOrder(models.Model):
                 {root: customers[root] - lock_customers[root] for root in same_day}, date))
 
         decisions = {}
-        confirming = defaultdict(self.browse)  # by customer and main company: quotations of this batch that pass
+        confirming = defaultdict(lambda: BatchAhead(self.browse()))  # by customer and main company
         for order in self.sudo():
             decision = decisions[order.id] = order._decide_credit_one(terms, amounts, confirming, with_exposure)
             if together and not decision.needs_release:
                 for partner in order._get_credit_customers():
-                    confirming[partner.id, order.company_id.root_id.id] += order
+                    confirming[partner.id, order.company_id.root_id.id].orders += order
         return decisions
 
     def _decide_credit_one(self, terms, amounts, confirming, with_exposure=False):
@@ -364,7 +388,7 @@ class SaleOrder(models.Model):
 
         :param dict terms: what is agreed, by id of customer and company
         :param dict amounts: the exposure, by id of customer and main company
-        :param dict confirming: quotations before this one in the batch, which add to it
+        :param dict confirming: the quotations before this one in the batch, which add to it
         :param bool with_exposure: the exact exposure is asked for, also when nothing speaks against the order
         :rtype: CreditDecision
         """
@@ -415,9 +439,7 @@ class SaleOrder(models.Model):
             owed = amounts.get((partner.id, root.id))
             if owed is None:
                 continue
-            ahead = sum(amount - paid for amount, paid in (
-                order._get_credit_order_amounts() for order in confirming[partner.id, root.id]))
-            total = company.currency_id.round(owed.total + ahead + order_amount)
+            total = company.currency_id.round(owed.total + confirming[partner.id, root.id].add_up() + order_amount)
             if partner == debtor:
                 exposure, limit = total, agreed.limit
             policies.add(agreed.policy)
@@ -434,15 +456,6 @@ class SaleOrder(models.Model):
     def _get_credit_debtor(self):
         """Whose debt the order becomes: who gets the invoice; a commercial entity."""
         return (self.partner_invoice_id or self.partner_id).commercial_partner_id._origin
-
-    def _get_credit_order_amounts(self):
-        """What the order adds to the exposure.
-
-        :return: the amount of the quotation and what is paid online for it and not in the ledger yet, in company
-            currency
-        :rtype: tuple[float, float]
-        """
-        return self._get_credit_order_amount(), self._get_credit_order_paid()
 
     def _get_credit_order_amount(self):
         """The amount of the quotation in company currency (float); 0 once it is confirmed: it is counted already."""
@@ -514,7 +527,7 @@ class SaleOrder(models.Model):
         checked = self.env.cr.cache.setdefault(CHECKED_ORDERS, {})
         checked.update({order.id: (order._get_credit_key(), decisions[order.id]) for order in quotations})
         try:
-            yield
+            yield decisions
         finally:
             for order in quotations:
                 checked.pop(order.id, None)
@@ -541,7 +554,7 @@ class SaleOrder(models.Model):
         watched = self.env.cr.cache.setdefault(WATCHED_ORDERS, set())
         orders = self.filtered(lambda order: order.id and order.id not in watched)
         before = {
-            order: (order.state, order._get_credit_key() if order.state == 'sale' else None) for order in orders
+            order: (order.state, order._get_growth_key() if order.state == 'sale' else None) for order in orders
         }
         watched.update(orders.ids)
         try:
@@ -561,12 +574,29 @@ class SaleOrder(models.Model):
         (unchecked | grown)._check_credit_of_confirmed(grown)
 
     def _has_grown_since(self, key):
-        company, debtor, _customers, currency, amount, _credit_state = key
+        *whose, open_amount = key
+        *whose_now, open_now = self._get_growth_key()
+        return whose != whose_now or self.currency_id.compare_amounts(open_now, open_amount) > 0
+
+    def _get_growth_key(self):
+        """Whose debt the confirmed order becomes, and how much of it is still to be invoiced."""
+        order = self.sudo()
         return (
-            (company, debtor, currency)
-            != (self.company_id.id, self.sudo()._get_credit_debtor().id, self.currency_id.id)
-            or self.currency_id.compare_amounts(self.amount_total, amount) > 0
+            order.company_id.id, order._get_credit_debtor().id, order._get_credit_customers().ids,
+            order.currency_id.id, order._get_amount_to_invoice(),
         )
+
+    def _get_amount_to_invoice(self):
+        """What of the order is not invoiced yet, ordered or delivered, taxes included, in its currency (float)."""
+        amount = 0.0
+        for line in self.order_line.filtered(lambda line: not line.display_type and not line.is_downpayment):
+            quantity = max(line.product_uom_qty, line.qty_delivered) - line.qty_invoiced
+            if line.product_uom_qty:
+                price = line.price_total / line.product_uom_qty
+            else:
+                price = line.price_unit * (1 - line.discount / 100)
+            amount += max(quantity, 0.0) * price if line.product_uom_qty >= 0 else min(quantity, 0.0) * price
+        return self.currency_id.round(amount)
 
     def _conclude_credit(self, decision):
         """The order is confirmed: keep how it passed."""
@@ -593,10 +623,10 @@ class SaleOrder(models.Model):
             elif is_manager and order in grown:
                 order_sudo = order.sudo()
                 order_sudo._write_credit({'credit_state': 'released', **order_sudo._prepare_release_values()})
-                order_sudo._log_credit_decision(
-                    self.env._("Changed by a credit manager, now %(amount)s",
-                               amount=order._format_amount(order.amount_total)),
-                    decision, '')
+                order_sudo._log_credit_decisions(
+                    lambda order: self.env._("Changed by a credit manager, now %(amount)s",
+                                             amount=order._format_amount(order.amount_total)),
+                    decisions)
             else:
                 raise UserError(order._get_refusal(decision))
 
@@ -649,8 +679,7 @@ class SaleOrder(models.Model):
             'credit_hold_user_id': self.env.user.id if self.env.user._is_internal() else False,
             'credit_decision_note': False,
         })
-        for order in self:
-            order._log_credit_decision(self.env._("Waits for a release"), decisions[order.id], '')
+        self._log_credit_decisions(lambda order: self.env._("Waits for a release"), decisions)
         self._clear_release_activities()
         self._ask_credit_managers(decisions)
 
@@ -661,7 +690,12 @@ class SaleOrder(models.Model):
         if not activity_type:
             return
         today = fields.Date.context_today(self)
-        self.env['mail.activity'].sudo().create([
+        managers_by_company = {
+            company: managers.filtered(lambda user, company=company: company in user.company_ids)
+            for company in self.company_id
+        }
+        self._tell_nobody_can_release(managers_by_company, activity_type)
+        self.env['mail.activity'].sudo().with_context(mail_activity_quick_update=len(self) > 1).create([
             {
                 'res_model_id': self.env['ir.model']._get_id(self._name),
                 'res_id': order.id,
@@ -673,7 +707,31 @@ class SaleOrder(models.Model):
                 'automated': True,
             }
             for order in self
-            for manager in managers.filtered(lambda user, company=order.company_id: company in user.company_ids)
+            for manager in managers_by_company.get(order.company_id, managers.browse())
+        ])
+
+    def _tell_nobody_can_release(self, managers_by_company, activity_type):
+        """Orders of a company that no credit manager has access to would wait for ever: who may change that is told,
+        the administrators of its accounting, else the salesperson."""
+        orders = self.filtered(lambda order: not managers_by_company.get(order.company_id))
+        if not orders:
+            return
+        administrators = self.env.ref('account.group_account_manager').sudo().all_user_ids
+        self.env['mail.activity'].sudo().create([
+            {
+                'res_model_id': self.env['ir.model']._get_id(self._name),
+                'res_id': order.id,
+                'activity_type_id': activity_type.id,
+                'summary': self.env._("%(order)s waits, and nobody can release it", order=order.name),
+                'note': self.env._(
+                    "No credit manager has access to %(company)s: name one.", company=order.company_id.name),
+                'user_id': user.id,
+                'automated': True,
+            }
+            for order in orders
+            for user in (administrators.filtered(
+                lambda user, company=order.company_id: not user.share and company in user.company_ids)
+                or order.user_id)
         ])
 
     def _clear_release_activities(self):
@@ -682,11 +740,22 @@ class SaleOrder(models.Model):
     def _tell_salesperson(self, summary, note):
         """The answer goes to the salesperson and to whoever asked."""
         self._clear_release_activities()
-        for order in self:
-            for user in (order.user_id | order.credit_hold_user_id) - self.env.user:
-                if user.active and not user.share:
-                    order.activity_schedule(
-                        'mail.mail_activity_data_todo', summary=summary, note=note, user_id=user.id)
+        todo = self.env.ref('mail.mail_activity_data_todo', raise_if_not_found=False)
+        # quick: one payment may free hundreds of orders, and nobody wants an e-mail for each
+        self.env['mail.activity'].sudo().with_context(mail_activity_quick_update=len(self) > 1).create([
+            {
+                'res_model_id': self.env['ir.model']._get_id(self._name),
+                'res_id': order.id,
+                'activity_type_id': todo.id if todo else False,
+                'summary': summary,
+                'note': note,
+                'user_id': user.id,
+                'automated': True,
+            }
+            for order in self
+            for user in (order.user_id | order.credit_hold_user_id) - self.env.user
+            if user.active and not user.share
+        ])
 
     def _prepare_credit_decision(self, reason):
         """What a release and a rejection have in common: who may, on what, and why.
@@ -704,8 +773,20 @@ class SaleOrder(models.Model):
             raise UserError(self.env._("Only quotations can be released or rejected."))
         return self.sudo(), reason
 
-    def _log_credit_decision(self, title, decision, reason):
-        """An internal note: who, when, why, exposure and limit of that moment."""
+    def _log_credit_decisions(self, title, decisions, reason=''):
+        """Internal notes: who, when, why, exposure and limit of that moment; in one batch.
+
+        :param title: function of an order, returning a str
+        :param dict decisions: CreditDecision by order id
+        :param str reason: the manager's, if they have decided
+        """
+        author = self.env.user.partner_id if self.env.user._is_internal() else self.env.ref('base.partner_root')
+        self._message_log_batch({
+            order.id: order._describe_credit_decision(title(order), decisions[order.id], reason) for order in self
+        }, author_id=author.id)
+
+    def _describe_credit_decision(self, title, decision, reason):
+        """:rtype: Markup"""
         currency = self.company_id.currency_id
         rows = [
             (self.env._("Reason"), reason),
@@ -714,12 +795,10 @@ class SaleOrder(models.Model):
             (self.env._("Credit limit"),
              formatLang(self.env, decision.limit, currency_obj=currency) if decision.limit else self.env._("none")),
         ]
-        body = Markup("<b>%s</b><ul>%s</ul>") % (title, Markup().join(
+        return Markup("<b>%s</b><ul>%s</ul>") % (title, Markup().join(
             Markup("<li>%s: %s</li>") % (label, Markup('<br/>').join(text.splitlines()))
             for label, text in rows if text
         ))
-        author = self.env.user.partner_id if self.env.user._is_internal() else self.env.ref('base.partner_root')
-        self.message_post(body=body, author_id=author.id, subtype_xmlid='mail.mt_note')
 
     def _format_amount(self, amount):
         return formatLang(self.env, amount, currency_obj=self.currency_id)
@@ -774,10 +853,9 @@ class SaleOrder(models.Model):
         decisions = (freed_before + waiting)._decide_credit(together=True)
         free = waiting.filtered(lambda order: not decisions[order.id].needs_release)
         free._write_credit({'credit_state': 'ok'})
-        for order in free:
-            order.message_post(
-                body=self.env._("The customer is back within the credit limit: the order can be confirmed."),
-                author_id=self.env.ref('base.partner_root').id, subtype_xmlid='mail.mt_note')
+        sentence = self.env._("The customer is back within the credit limit: the order can be confirmed.")
+        free._message_log_batch(
+            dict.fromkeys(free.ids, sentence), author_id=self.env.ref('base.partner_root').id)
         free._tell_salesperson(self.env._("The order can be confirmed: the customer is back within the limit"), '')
         return free
 

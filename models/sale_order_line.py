@@ -7,7 +7,7 @@ LINE_WORTH_FIELDS = frozenset({
 })
 # Computed from other fields: a value that is written by hand does not stay, or else it would hide what is owed.
 LINE_FIGURES = frozenset({
-    'price_subtotal', 'price_tax', 'price_total', 'qty_invoiced', 'qty_to_invoice', 'invoice_status',
+    'price_subtotal', 'price_tax', 'price_total', 'qty_invoiced',
 })
 # SQL condition: an order with such a line may be worth less or more than its total.
 IS_PARTLY_DONE = 'is_downpayment OR qty_invoiced <> 0 OR qty_delivered > product_uom_qty'
@@ -21,10 +21,14 @@ class SaleOrderLine(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        orders = self.env['sale.order'].browse({vals['order_id'] for vals in vals_list if vals.get('order_id')})
+        default = self.default_get(['order_id']).get('order_id')
+        orders = self.env['sale.order'].browse({vals.get('order_id', default) for vals in vals_list} - {False, None})
         with orders._watch_credit():
             lines = super().create(vals_list)
             lines._recompute_figures({fname for vals in vals_list for fname in vals})
+        # Whichever way a line came to an order that nobody watched
+        unwatched = (lines.order_id - orders).filtered(lambda order: order.state == 'sale')
+        unwatched._check_credit_of_confirmed(unwatched)
         return lines
 
     def write(self, vals):

@@ -13,6 +13,7 @@ class CreditCommon(TestSaleCommon):
         super().setUpClass()
         cls.company = cls.env.company
         cls.company.sudo().partner_id.tz = 'UTC'
+        cls.company.sudo().account_use_credit_limit = True
         cls.company.credit_control_policy = 'block'
         cls.env.ref('base.user_admin').group_ids -= cls.env.ref('account_dunning.group_credit_manager')
         cls.customer = cls.env['res.partner'].create({

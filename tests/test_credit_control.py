@@ -3,7 +3,7 @@ from ast import literal_eval
 
 from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError
-from odoo.tests import Form, freeze_time, tagged
+from odoo.tests import Form, freeze_time, new_test_user, tagged
 
 from odoo.addons.base.tests.test_ir_cron import CronMixinCase
 
@@ -66,7 +66,8 @@ class TestCreditDecision(CreditCommon):
                 if old_debt:
                     reasons.append("Miller Ltd owes $\xa00.01 that is overdue for more than 30 days.")
                 if policy == 'off':
-                    state, message = 'none', ''
+                    # Odoo's own banner, which its switch asks for
+                    state, message = 'none', reasons[0] if reasons and "reached its credit limit" in reasons[0] else ''
                 elif policy == 'warn':
                     state, message = ('warning' if reasons else 'ok'), '\n'.join(reasons)
                 elif prepaid:
@@ -162,7 +163,7 @@ class TestCreditDecision(CreditCommon):
 
     def test_orders_of_companies_on_either_side_of_midnight(self):
         other = self.setup_other_company()['company']
-        other.credit_control_policy = 'block'
+        other.write({'credit_control_policy': 'block', 'account_use_credit_limit': True})
         self.company.partner_id.tz = 'UTC'
         other.partner_id.tz = 'Pacific/Auckland'
         for company in (self.company, other):
@@ -295,8 +296,12 @@ class TestCreditFlow(CreditCommon, CronMixinCase):
         with self.assertRaisesRegex(UserError, "Owes since March"):
             by_salesperson.action_confirm()
 
+        # Asked again, the manager is told; the order is not freed by it.
         by_salesperson.action_request_release()
-        self.assertEqual(order.credit_state, 'hold')
+        self.assertEqual(order.credit_state, 'rejected')
+        self.assertTrue(order.activity_ids.filtered(lambda activity: activity.user_id == self.credit_manager))
+        with self.assertRaisesRegex(UserError, "Owes since March"):
+            by_salesperson.action_confirm()
         by_manager.action_release("Pays on Friday")
         self.assertEqual(order.credit_state, 'released')
         note = order.message_ids.filtered(lambda message: "Pays on Friday" in (message.body or ''))
@@ -676,3 +681,131 @@ class TestCreditRights(CreditCommon):
                 line.price_unit = 900
             self.assertFalse(form.credit_needs_release)
             self.assertFalse(form.partner_credit_warning)
+
+
+@tagged('post_install', '-at_install')
+@freeze_time('2024-06-10')
+class TestCreditEveryWay(CreditCommon):
+    """The check looks at what the customer owes before and after a change, whatever the way in."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.customer.credit_limit = 1000
+        cls.order = cls._order(100, confirm=True)
+        cls.salesperson.group_ids |= cls.env.ref('sales_team.group_sale_salesman_all_leads')
+
+    def _line_values(self, amount):
+        return {'product_id': self.product.id, 'product_uom_qty': 1, 'price_unit': amount, 'tax_ids': False}
+
+    def test_line_does_not_come_to_a_confirmed_order_by_the_context(self):
+        Line = self.env['sale.order.line'].with_user(self.salesperson).with_context(default_order_id=self.order.id)
+        for way in (
+            lambda: Line.create(self._line_values(21000)),
+            lambda: Line.web_save(self._line_values(21000), {}),
+            lambda: self.order.with_user(self.salesperson).write({
+                'order_line': [Command.create(self._line_values(21000))]}),
+            lambda: self.order.with_user(self.salesperson).web_save({
+                'order_line': [Command.update(self.order.order_line.id, {'price_unit': 21000})]}, {}),
+        ):
+            with self.assertRaises(UserError), self.env.cr.savepoint():
+                way()
+            self.env.invalidate_all()
+            self.assertEqual(self.order.amount_total, 100)
+        self.assertEqual(Line.create(self._line_values(800)).order_id, self.order)
+
+    def test_growth_of_what_is_not_invoiced_counts_not_the_total(self):
+        order = self._order(900)
+        order.action_confirm()
+        order.order_line.qty_delivered = 1
+        order._create_invoices().action_post()
+        self.assertEqual(order.order_line.qty_invoiced, 1)
+        with self.assertRaises(UserError), self.env.cr.savepoint():
+            order.with_user(self.salesperson).write({'order_line': [
+                Command.update(order.order_line.id, {'price_unit': 0}), Command.create(self._line_values(900))]})
+
+    def test_dictionaries_of_the_caller_stay_as_they_are(self):
+        vals = {'partner_id': self.customer.id}
+        orders = self.env['sale.order'].with_user(self.salesperson).create([vals] * 2)
+        self.assertEqual(len(orders), 2)
+        self.assertEqual(vals, {'partner_id': self.customer.id})
+
+    def test_quantity_to_invoice_written_by_another_module_stays(self):
+        line = self.order.order_line.with_user(self.salesperson)
+        line.qty_to_invoice = 0.25
+        self.env.flush_all()
+        line.invalidate_recordset()
+        self.assertEqual(line.qty_to_invoice, 0.25)
+
+    def test_message_names_each_order_that_is_refused(self):
+        orders = self._order(2000) + self._order(3000) + self._order(10)
+        with self.assertRaises(UserError) as caught:
+            orders.with_user(self.salesperson).action_confirm()
+        self.assertIn(orders[0].name, str(caught.exception))
+        self.assertIn(orders[1].name, str(caught.exception))
+        self.assertEqual(set(orders.mapped('state')), {'draft'})
+
+    def test_portal_user_learns_nothing_from_confirming(self):
+        portal = new_test_user(self.env, 'asker', groups='base.group_portal')
+        answers = set()
+        for order in (self._order(10), self._order(5000)):
+            with self.assertRaises(AccessError) as caught:
+                order.with_user(portal).action_confirm()
+            answers.add(str(caught.exception).replace(order.name, '').replace(str(order.id), ''))
+        self.assertEqual(len(answers), 1)
+
+    def test_one_switch_rules_whatever_the_policy_says(self):
+        self.company.sudo().account_use_credit_limit = False
+        self.customer.write({'credit_hold': True, 'credit_control_policy': 'block'})
+        order = self._order(50000).with_user(self.salesperson)
+        order.action_confirm()
+        self.assertRecordValues(order, [{'state': 'sale', 'credit_state': 'none'}])
+        self.assertFalse(self.company._is_credit_hold_effective())
+
+    def test_rejection_stays_when_the_limit_rises_or_is_asked_for_again(self):
+        order = self._order(5000)
+        order.with_user(self.salesperson).action_request_release()
+        order.with_user(self.credit_manager).action_reject_release("No")
+        self.customer.credit_limit = 100000
+        order.with_user(self.salesperson).action_request_release()
+        self.assertEqual(order.credit_state, 'rejected')
+        with self.assertRaises(UserError):
+            order.with_user(self.salesperson).action_confirm()
+        self.company.credit_auto_release = True
+        self.env['sale.order']._recheck_held_orders(self.customer)
+        self.assertEqual(order.credit_state, 'rejected')
+
+    def test_somebody_is_told_when_no_manager_can_release(self):
+        elsewhere = self.env['res.company'].create({'name': "Elsewhere"})
+        self.credit_manager.write({'company_id': elsewhere.id, 'company_ids': [Command.set(elsewhere.ids)]})
+        self.env.ref('account_dunning.group_credit_manager').sudo().all_user_ids.filtered(
+            lambda user: self.company in user.company_ids).group_ids -= self.env.ref(
+                'account_dunning.group_credit_manager')
+        order = self._order(5000)
+        order.with_user(self.salesperson).action_request_release()
+        self.assertTrue(order.activity_ids)
+        self.assertIn("nobody can release it", order.activity_ids[0].summary)
+
+    def test_requests_and_releases_of_many_orders_cost_no_query_each(self):
+        def count(number):
+            orders = self.env['sale.order'].union(*(self._order(3000) for _number in range(number)))
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            orders.with_user(self.salesperson).action_request_release()
+            self.env.flush_all()
+            asked = self.env.cr.sql_log_count - before
+            self.customer.credit_limit = 1e9
+            self.env.flush_all()
+            before = self.env.cr.sql_log_count
+            self.env['sale.order']._recheck_held_orders(self.customer)
+            self.env.flush_all()
+            self.assertEqual(set(orders.mapped('credit_state')), {'ok'})
+            self.customer.credit_limit = 1000
+            return asked, self.env.cr.sql_log_count - before
+
+        self.company.credit_auto_release = True
+        count(2)
+        few, many = count(3), count(30)
+        self.assertLessEqual(many[0], few[0] + 10)
+        self.assertLessEqual(many[1], few[1] + 10)

@@ -20,6 +20,8 @@ class TestCreditRace(TransactionCase):
         # Real connections see committed data only: what is made here is committed, and removed at the end.
         with cls.registry.cursor() as cr:
             env = api.Environment(cr, SUPERUSER_ID, {})
+            cls.had_limits = env.company.account_use_credit_limit
+            env.company.account_use_credit_limit = True
             cls.user_id = env['res.users'].create({
                 'name': "Racing salesperson",
                 'login': f'race.{threading.get_ident()}',
@@ -43,6 +45,7 @@ class TestCreditRace(TransactionCase):
     def _remove(cls):
         with cls.registry.cursor() as cr:
             env = api.Environment(cr, SUPERUSER_ID, {})
+            env.company.account_use_credit_limit = cls.had_limits
             orders = env['sale.order'].search([('partner_id', 'in', cls.partner_ids)])
             orders._action_cancel()
             orders.unlink()

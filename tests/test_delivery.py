@@ -117,7 +117,7 @@ class TestDelivery(DunningMailCommon):
     @freeze_time('2024-03-10 08:00:00')
     def test_blocked_between_proposal_and_sending(self):
         _line, notice = self._queue_notice()
-        self.env['account.dunning.block'].create({
+        self.env['account.dunning.block'].sudo().create({
             'partner_id': self.partner_a.id, 'company_id': self.company.id, 'date_from': '2024-03-10'})
         self._run_cron('ir_cron_dunning_send')
         self.assertEqual(notice.state, 'cancelled')

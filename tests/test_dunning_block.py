@@ -11,7 +11,7 @@ from .common import DunningCommon
 class TestDunningBlock(DunningCommon):
 
     def _block(self, **values):
-        return self.env['account.dunning.block'].create({
+        return self.env['account.dunning.block'].sudo().create({
             'company_id': self.company.id, 'partner_id': self.partner_a.id, **values})
 
     def test_whole_customer_is_paused_and_resumes_by_date(self):

@@ -83,7 +83,7 @@ class TestEngine(DunningCommon):
     # === rule 2: blocks ===
 
     def _create_block(self, lines=None, **values):
-        return self.env['account.dunning.block'].create({
+        return self.env['account.dunning.block'].sudo().create({
             'partner_id': self.partner_a.id,
             'company_id': self.company.id,
             'move_line_ids': [fields.Command.set(lines.ids)] if lines else False,

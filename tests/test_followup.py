@@ -63,7 +63,7 @@ class TestFollowup(DunningCommon):
 
     def test_promised_and_paid_but_not_matched_is_not_owing(self):
         self._create_due_invoice('2024-03-10', 300.0)
-        self.env['account.dunning.block'].create({
+        self.env['account.dunning.block'].sudo().create({
             'company_id': self.company.id, 'partner_id': self.partner_a.id, 'reason': 'promise',
             'date_from': '2024-03-15', 'date_until': '2024-03-30',
         })
@@ -212,7 +212,7 @@ class TestFollowup(DunningCommon):
 
     def test_paused_customer_says_until_when_and_why(self):
         line = self._create_due_invoice('2024-03-10', 1200.0)
-        self.env['account.dunning.block'].create({
+        self.env['account.dunning.block'].sudo().create({
             'company_id': self.company.id, 'partner_id': self.partner_a.id, 'reason': 'promise', 'amount': 1200.0,
             'currency_id': self.company.currency_id.id, 'date_from': '2024-03-15', 'date_until': '2024-04-03',
             'move_line_ids': [fields.Command.set(line.ids)],

@@ -19,7 +19,7 @@ class TestMorning(DunningCommon, HttpCase):
         ])
         for partner, amount in zip(partners, (900.0, 600.0, 300.0, 100.0), strict=True):
             self._create_due_invoice(today - timedelta(days=5), amount, partner=partner)
-        self.env['account.dunning.block'].create({
+        self.env['account.dunning.block'].sudo().create({
             'company_id': self.company.id, 'partner_id': partners[3].id, 'reason': 'promise', 'date_from': today,
             'date_until': today + timedelta(days=7),
         })

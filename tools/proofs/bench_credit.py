@@ -26,7 +26,7 @@ if not env['account.account'].search_count(receivable, limit=1):
 product = env['product.product'].create({'name': "Bench", 'type': 'service', 'list_price': 1, 'taxes_id': False})
 customer = env['res.partner'].create({'name': "Bench", 'credit_limit': 1e12})
 if 'credit_control_policy' in env.company._fields:
-    env.company.credit_control_policy = 'block'
+    env.company.write({'credit_control_policy': 'block', 'account_use_credit_limit': True})
 for name in customer._fields:
     if name.startswith('risk_') and name.endswith('_include'):
         customer[name] = True
