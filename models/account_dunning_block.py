@@ -246,6 +246,7 @@ class AccountDunningBlock(models.Model):
         self.env['account.payment.promise']._update_promises(company, date)
         self.env['account.payment.plan']._update_plans(company, date)
         self._end_expired(company, date)
+        self.env['account.late.charge']._propose_credit_notes(company, date)
 
     @api.model
     def _adopt_commercial_partners(self, company):

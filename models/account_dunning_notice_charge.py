@@ -4,7 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, format_amount
 
-from .account_late_charge_rule import _sql_rows
+from .account_late_charge_rule import CHARGED_STATES, _sql_rows
 
 
 class AccountDunningNotice(models.Model):
@@ -223,6 +223,10 @@ class AccountDunningNotice(models.Model):
                 'reduction': set_off + blocked,
                 'reduction_date': credit_date if not blocked and credit_date else date_maturity,
             })
+        self.env['account.late.charge'].search([
+            ('move_line_id', 'in', [claim['line_id'] for claim in claims]), ('state', '=', 'claimed'),
+            ('kind', '=', 'interest'),
+        ])._correct({claim['line_id']: (claim['reduction'], claim['reduction_date']) for claim in claims})
         return self.env['account.late.charge.rule']._prepare_claims(claims)
 
     def _insert_interest(self, claims, date):
@@ -283,13 +287,15 @@ class AccountDunningNotice(models.Model):
         """Propose the compensation of each invoice of the claims that has never borne one."""
         amounts = defaultdict(float)
         first = {}
+        at_start = self.env['account.late.charge.rule']._get_debts_at_start([
+            claim['line_id'] for claim in claims if claim['rule'].compensation_base == 'start'])
         for claim in claims:
             if claim['rule'].tier_ids:
-                amounts[claim['move_id']] += claim['amount_due']
+                amounts[claim['move_id']] += at_start.get(claim['line_id'], claim['amount_due'])
                 if claim['date_default'] < first.setdefault(claim['move_id'], claim)['date_default']:
                     first[claim['move_id']] = claim
         had = {move.id for (move,) in self.env['account.late.charge'].sudo()._read_group(
-            [('move_id', 'in', list(amounts)), ('kind', '=', 'compensation'), ('state', '!=', 'proposed')],
+            [('move_id', 'in', list(amounts)), ('kind', '=', 'compensation'), ('state', 'in', CHARGED_STATES)],
             ['move_id'])}
         self._insert_sums('compensation', [
             (claim, amounts[move_id]) for move_id, claim in first.items() if move_id not in had
@@ -405,7 +411,8 @@ class AccountDunningNotice(models.Model):
             """
             SELECT rel.notice_id, charge.currency_id, SUM(charge.amount)
               FROM account_late_charge_notice_rel rel
-              JOIN account_late_charge charge ON charge.id = rel.charge_id AND charge.state <> 'waived'
+              JOIN account_late_charge charge ON charge.id = rel.charge_id
+                   AND charge.state NOT IN ('waived', 'corrected')
              WHERE rel.notice_id = ANY(%s)
           GROUP BY rel.notice_id, charge.currency_id
             """, self.ids)):
@@ -434,7 +441,7 @@ class AccountDunningNotice(models.Model):
         self.ensure_one()
         charges = self.sudo().charge_ids
         if self.state != 'sent':
-            charges = charges.filtered(lambda charge: charge.state != 'waived')
+            charges = charges.filtered(lambda charge: charge.state not in ('waived', 'corrected'))
         return charges.sorted()
 
     def _get_charge_totals(self):

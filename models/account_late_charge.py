@@ -1,6 +1,10 @@
+from dateutil.relativedelta import relativedelta
+
 from odoo import Command, api, fields, models
 from odoo.exceptions import AccessError, UserError
-from odoo.tools import format_date, html_escape
+from odoo.tools import SQL, format_date, html_escape
+
+from .account_late_charge_rule import CHARGED_STATES
 
 
 class AccountLateCharge(models.Model):
@@ -68,6 +72,7 @@ class AccountLateCharge(models.Model):
             ('claimed', "Claimed"),
             ('invoiced', "Invoiced"),
             ('waived', "Waived"),
+            ('corrected', "Corrected"),
         ],
         required=True,
         default='proposed',
@@ -84,11 +89,12 @@ class AccountLateCharge(models.Model):
     # Interest never twice for a day of a line: int4range and daterange need no extension of PostgreSQL.
     _interest_day_once = models.Constraint(
         "EXCLUDE USING gist (int4range(move_line_id, move_line_id, '[]') WITH &&,"
-        " daterange(date_from, date_to, '[]') WITH &&) WHERE (kind = 'interest' AND state <> 'proposed')",
+        " daterange(date_from, date_to, '[]') WITH &&)"
+        " WHERE (kind = 'interest' AND state IN ('claimed', 'invoiced', 'waived'))",
         "Interest has already been charged for some of these days.",
     )
     _compensation_once = models.UniqueIndex(
-        "(move_id) WHERE kind = 'compensation' AND state <> 'proposed'",
+        "(move_id) WHERE kind = 'compensation' AND state IN ('claimed', 'invoiced', 'waived')",
         "Compensation has already been claimed for this invoice.",
     )
     _fee_once = models.UniqueIndex(
@@ -124,6 +130,10 @@ class AccountLateCharge(models.Model):
         if not claimed:
             raise UserError(self.env._("Only claimed charges that are not invoiced or waived can be invoiced."))
         claimed._check_invoice_settings()
+        claimed = claimed._true_up_claimed()
+        if not claimed:
+            raise UserError(self.env._(
+                "Nothing is left to invoice: payments or credit notes of earlier dates have taken the charges away."))
         invoices = self.env['account.move'].union(*(
             charges._create_invoices(company._get_dunning_today())
             for company, charges in claimed.grouped('company_id').items()))
@@ -155,6 +165,143 @@ class AccountLateCharge(models.Model):
         :raise UserError: if the company has no journal or account for them
         """
         self.sudo().company_id._check_late_charge_settings()
+
+    def _get_true_interest(self, reductions=None):
+        """What the interest on these lines is by the ledger of now, for the days that were charged, under the rules by
+        which they were charged.
+
+        :param dict reductions: line id -> (amount in the line's currency, date) that lowers its balance from that day
+        :return: line id -> (charged, true), in the line's currency
+        :rtype: dict[int, tuple[float, float]]
+        """
+        Rule = self.env['account.late.charge.rule'].sudo()
+        charged = self.sudo().filtered(lambda charge: charge.kind == 'interest' and charge.move_line_id)
+        by_line = charged.grouped('move_line_id')
+        claims = []
+        for line, charges in by_line.items():
+            rule = charges.rule_id[:1]
+            if rule:
+                amount, day = (reductions or {}).get(line.id, (0.0, None))
+                claims.append({
+                    **rule._get_claim(line, max(charges.mapped('date_to'))),
+                    'from_start': True, 'reduction': amount, 'reduction_date': day,
+                })
+        query = Rule._get_interest_query(Rule._prepare_claims(claims))
+        true = {}
+        if query is not None:
+            self.env.flush_all()
+            true = dict(self.env.execute_query(SQL(
+                "SELECT line_id, SUM(amount) FROM (%s) interest GROUP BY line_id", query)))
+        return {
+            line.id: (
+                line.currency_id.round(sum(charges.mapped('amount'))),
+                line.currency_id.round(float(true.get(line.id) or 0.0)))
+            for line, charges in by_line.items() if charges.rule_id
+        }
+
+    def _correct(self, reductions=None):
+        """The ledger's past has changed (a payment or credit note of an earlier date, a payment undone): interest that
+        was claimed and is not true any more is set aside, kept as evidence. Its days count as not charged, so that the
+        next letter claims what is true.
+
+        Lines of which something was invoiced or waived are left alone: for those see `_propose_credit_notes`.
+
+        :return: the charges that were set aside
+        :rtype: account.late.charge
+        """
+        charges = self.sudo().search([
+            ('move_line_id', 'in', self.sudo().move_line_id.ids), ('kind', '=', 'interest'),
+            ('state', 'in', CHARGED_STATES),
+        ])
+        settled = charges.filtered(lambda charge: charge.state != 'claimed').move_line_id
+        charges = charges.filtered(lambda charge: charge.move_line_id not in settled)
+        wrong = {
+            line_id for line_id, (claimed, true) in charges._get_true_interest(reductions).items()
+            if claimed != true
+        }
+        charges = charges.filtered(lambda charge: charge.move_line_id.id in wrong)
+        charges.write({'state': 'corrected'})
+        return charges
+
+    def _true_up_claimed(self):
+        """Bring claimed charges up to the ledger of now before they are invoiced: less is invoiced, never more than
+        was claimed.
+
+        :return: the charges to invoice
+        :rtype: account.late.charge
+        """
+        charges = self.sudo()
+        interest = charges.filtered(lambda charge: charge.kind == 'interest')
+        lines = interest.move_line_id
+        for line_id, (claimed, true) in interest._get_true_interest().items():
+            line = lines.browse(line_id)
+            if line.currency_id.compare_amounts(true, claimed) >= 0:
+                continue
+            wrong = interest.filtered(lambda charge, line=line: charge.move_line_id == line)
+            rows = wrong.rule_id[:1]._get_interest_rows_from_start(line, max(wrong.mapped('date_to')))
+            wrong.write({'state': 'corrected'})
+            wrong.flush_recordset()  # its days are free for the rows below
+            charges -= wrong
+            template = wrong[0].copy_data()[0]
+            charges |= charges.create([{
+                **template, 'state': 'claimed', 'notice_id': wrong[0].notice_id.id, 'date_from': row['date_from'],
+                'date_to': row['date_to'], 'days': row['days'], 'base': row['base'], 'rate': row['rate'],
+                'year_days': row['basis'], 'amount_exact': row['exact'], 'amount': row['amount'],
+                'source': row['source'],
+            } for row in rows])
+        return charges.sudo(False).filtered(lambda charge: charge.state == 'claimed')
+
+    @api.model
+    def _propose_credit_notes(self, company, date):
+        """Interest that was invoiced and is not owed any more by the ledger of now: prepare a credit note over the
+        excess, as a draft, for somebody to check and post. What is proposed already is not proposed again.
+
+        :param res.company company:
+        :param datetime.date date: the company's today, date of the credit notes
+        :return: the draft credit notes
+        :rtype: account.move
+        """
+        invoiced = self.sudo().search([
+            ('company_id', '=', company.id), ('state', '=', 'invoiced'), ('kind', '=', 'interest'),
+            ('charge_move_id.state', '=', 'posted'), ('date', '>=', date - relativedelta(years=1)),
+        ])
+        excess = {
+            line_id: charged - true for line_id, (charged, true) in invoiced._get_true_interest().items()
+            if charged > true
+        }
+        credit_notes = self.env['account.move'].sudo()
+        for invoice, charges in invoiced.grouped('charge_move_id').items():
+            currency = invoice.currency_id
+            amount = currency.round(sum(excess.get(line.id, 0.0) for line in charges.move_line_id))
+            proposed = invoice.reversal_move_ids.filtered(lambda move: move.state != 'cancel')
+            amount -= sum(proposed.mapped('amount_untaxed'))
+            if currency.compare_amounts(amount, 0.0) <= 0:
+                continue
+            line = invoice.invoice_line_ids[:1]
+            credit_note = credit_notes.with_company(company).create({
+                'move_type': 'out_refund',
+                'company_id': company.id,
+                'journal_id': invoice.journal_id.id,
+                'partner_id': invoice.partner_id.id,
+                'currency_id': currency.id,
+                'invoice_date': date,
+                'reversed_entry_id': invoice.id,
+                'ref': self.env._("Interest of %(invoice)s that is not owed", invoice=invoice.name),
+                'invoice_line_ids': [Command.create({
+                    'product_id': line.product_id.id,
+                    'name': self.env._(
+                        "Correction of late payment interest: payments or credit notes of an earlier date"),
+                    'quantity': 1.0,
+                    'price_unit': amount,
+                    'account_id': line.account_id.id,
+                    'tax_ids': [Command.set(line.tax_ids.ids)],
+                })],
+            })
+            invoice._message_log(body=self.env._(
+                "The ledger has changed since: %(amount)s of this interest is not owed. A credit note is prepared.",
+                amount=currency.format(amount)))
+            credit_notes += credit_note
+        return credit_notes
 
     def _group_by_document(self):
         """Group rows as invoices and letters state them: one group for each overdue invoice and kind.
@@ -256,10 +403,11 @@ class AccountLateCharge(models.Model):
         reason = (reason or '').strip()
         if not reason:
             raise UserError(self.env._("Please say why the charges are waived."))
-        charges = self.sudo().filtered(lambda charge: charge.state != 'waived')
+        charges = self.sudo().filtered(lambda charge: charge.state not in ('waived', 'corrected'))
         if not charges:
             raise UserError(self.env._("These charges have already been waived."))
-        charges |= charges.charge_move_id.late_charge_row_ids.filtered(lambda charge: charge.state != 'waived')
+        charges |= charges.charge_move_id.late_charge_row_ids.filtered(
+            lambda charge: charge.state not in ('waived', 'corrected'))
         # two people at once: the second waits here, fails to serialise, and sees the first one's work when retried
         charges.lock_for_update()
         charges.charge_move_id._cancel_late_charges(reason)

@@ -7,6 +7,9 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 from odoo.tools import SQL, float_round, format_date, get_lang
 
+# In these states a charge counts: its days and its compensation are not charged once more.
+CHARGED_STATES = ('claimed', 'invoiced', 'waived')
+
 YEAR_BASES = {'actual_365': 365, 'actual_360': 360}
 ONE_DAY = timedelta(days=1)
 
@@ -50,6 +53,12 @@ class AccountLateChargeRule(models.Model):
         comodel_name='res.country.group',
         string="Country group",
         help="For the countries of the group that have no rule of their own.",
+    )
+    is_checked = fields.Boolean(
+        string="Checked",
+        default=True,
+        help="Somebody has checked the terms for the countries of the rule. A rule that is not checked is used for no "
+             "customer by itself.",
     )
     on_charges = fields.Boolean(
         string="Also on charges",
@@ -142,6 +151,13 @@ class AccountLateChargeRule(models.Model):
         inverse_name='rule_id',
         string="Compensation",
         copy=True,
+    )
+    compensation_base = fields.Selection(
+        selection=[('open', "What is open when it is claimed"), ('start', "What was owed when interest began")],
+        string="Compensation for",
+        required=True,
+        default='open',
+        help="United Kingdom, section 5A of the Act of 1998: the debt when statutory interest began to run.",
     )
     compensation_min = fields.Monetary(string="At least", help="0: none.")
     compensation_max = fields.Monetary(string="At most", help="0: none.")
@@ -270,7 +286,7 @@ class AccountLateChargeRule(models.Model):
 
     def _match(self, customer_type, country):
         """Return the first of the rules that fits: that of the country before that of a group before a general one."""
-        fitting = self.filtered(lambda rule: rule.customer_type == customer_type)
+        fitting = self.filtered(lambda rule: rule.customer_type == customer_type and rule.is_checked)
         return (
             fitting.filtered(lambda rule: country and rule.country_id == country)
             or fitting.filtered(lambda rule: country and country in rule.country_group_id.country_ids)
@@ -406,6 +422,8 @@ class AccountLateChargeRule(models.Model):
             sentences.append(self.env._(
                 "Nothing is charged before a first, free reminder and the waiting time after it (in days: %(days)s).",
                 days=self.waiting_days))
+        if not self.is_checked:
+            sentences.insert(0, self.env._("Not used by itself until somebody has checked and ticked it."))
         if self.tier_ids:
             sentences.append(self.env._("Compensation, once per invoice: %(examples)s.", examples=", ".join(
                 self.env._(
@@ -559,16 +577,41 @@ class AccountLateChargeRule(models.Model):
         if not rule or (move.is_late_charge and not rule.on_charges):
             return 0.0
         if move.sudo().late_charge_ids.filtered(
-                lambda charge: charge.kind == 'compensation' and charge.state != 'proposed'):
+                lambda charge: charge.kind == 'compensation' and charge.state in CHARGED_STATES):
             return 0.0
         lines = move.line_ids.filtered(
             lambda line: line.account_type == 'asset_receivable' and line.amount_residual_currency > 0
             and (not date or (line.date_maturity or line.date) < date))
         if not lines:
             return 0.0
+        debts = self._get_debts_at_start(lines.ids) if rule.compensation_base == 'start' else {}
         return self._get_compensations(move.company_id, [(
-            rule, sum(lines.mapped('amount_residual_currency')), move.currency_id,
+            rule, sum(debts.get(line.id, line.amount_residual_currency) for line in lines), move.currency_id,
             min(line.date_maturity or line.date for line in lines) + ONE_DAY)])[0]
+
+    @api.model
+    def _get_debts_at_start(self, line_ids):
+        """Return what was open on each line when interest began, on the day after it was due.
+
+        :param list[int] line_ids: receivable lines
+        :return: line id -> amount in its currency
+        :rtype: dict[int, float]
+        """
+        if not line_ids:
+            return {}
+        self.env.flush_all()
+        return {line_id: float(amount) for line_id, amount in self.env.execute_query(SQL(
+            """
+            SELECT line.id, line.amount_currency - COALESCE(SUM(partial.debit_amount_currency) FILTER (
+                       WHERE move.move_type = 'out_refund'
+                          OR partial.max_date <= COALESCE(line.date_maturity, line.date)), 0)
+              FROM account_move_line line
+         LEFT JOIN account_partial_reconcile partial ON partial.debit_move_id = line.id
+         LEFT JOIN account_move_line credit ON credit.id = partial.credit_move_id
+         LEFT JOIN account_move move ON move.id = credit.move_id
+             WHERE line.id = ANY(%s)
+          GROUP BY line.id
+            """, list(line_ids)))}
 
     def _for_move(self, move):
         """The rule itself, or for an empty one that which the invoice's customer falls under."""
@@ -614,8 +657,11 @@ class AccountLateChargeRule(models.Model):
         if not self or not lines:
             return []
         self.ensure_one()
-        claims = self._prepare_claims([self._get_claim(line, date_to) for line in lines])
-        query = self._get_interest_query(claims)
+        return self._get_rows_of_claims([self._get_claim(line, date_to) for line in lines])
+
+    @api.model
+    def _get_rows_of_claims(self, claims):
+        query = self._get_interest_query(self._prepare_claims(claims))
         if query is None:
             return []
         self.env.flush_all()
@@ -631,6 +677,11 @@ class AccountLateChargeRule(models.Model):
             }
             for row in rows
         ]
+
+    def _get_interest_rows_from_start(self, line, date_to):
+        """As `_get_interest_rows`, for all days since the first that bears interest, charged or not."""
+        self.ensure_one()
+        return self._get_rows_of_claims([{**self._get_claim(line, date_to), 'from_start': True}])
 
     def _get_claim(self, line, date_to):
         """Return a claim of interest on one line under this rule, see `_prepare_claims`.
@@ -661,7 +712,7 @@ class AccountLateChargeRule(models.Model):
         line_ids = [claim['line_id'] for claim in claims]
         charged_until = {
             line.id: last for line, last in self.env['account.late.charge'].sudo()._read_group(
-                [('move_line_id', 'in', line_ids), ('kind', '=', 'interest'), ('state', '!=', 'proposed')],
+                [('move_line_id', 'in', line_ids), ('kind', '=', 'interest'), ('state', 'in', CHARGED_STATES)],
                 ['move_line_id'], ['date_to:max'])
         }
         reminders = self._get_first_reminders(
@@ -680,7 +731,7 @@ class AccountLateChargeRule(models.Model):
                 date_first = max(date_first, rule._get_first_chargeable_day(*reminder))
             if date_first > claim['date_to']:
                 continue
-            last_charged = charged_until.get(claim['line_id'])
+            last_charged = None if claim.get('from_start') else charged_until.get(claim['line_id'])
             prepared.append(claim | {
                 'date_default': date_default,
                 'date_first': date_first,
@@ -731,7 +782,8 @@ class AccountLateChargeRule(models.Model):
         One statement for any number of lines and rules:
 
         - `movement`: the amount of each line and what was matched with it, on the later date of the two matched lines
-          (Odoo's `max_date`), in the line's currency: exchange differences have no amount in it and change nothing;
+          (Odoo's `max_date`), a credit note from the beginning, in the line's currency: exchange differences have no
+          amount in it and change nothing;
         - `balance`: the balance of each line from each of these days on;
         - `segment`: the overlaps of a balance, a rate, a day-count year, and what is charged already or not;
         - `running`: the exact interest summed since the first day, rounded half up to the currency (after a rounding
@@ -770,9 +822,14 @@ class AccountLateChargeRule(models.Model):
                 SELECT line_id, '0001-01-01'::date AS date, amount_currency AS amount
                   FROM claim
              UNION ALL
-                SELECT claim.line_id, partial.max_date, -partial.debit_amount_currency
+                -- what a credit note takes back was never owed
+                SELECT claim.line_id,
+                       CASE WHEN credit_move.move_type = 'out_refund' THEN '0001-01-01'::date ELSE partial.max_date END,
+                       -partial.debit_amount_currency
                   FROM claim
                   JOIN account_partial_reconcile partial ON partial.debit_move_id = claim.line_id
+                  JOIN account_move_line credit ON credit.id = partial.credit_move_id
+                  JOIN account_move credit_move ON credit_move.id = credit.move_id
              UNION ALL
                 SELECT line_id, reduction_date, -reduction
                   FROM claim

@@ -123,7 +123,7 @@ class AccountMove(models.Model):
             sheet['preview'] = self._get_late_charge_preview(rule, date)
         for part, total in (('rows', 'total'), ('preview', 'preview_total')):
             sheet[total] = self.currency_id.round(sum(
-                row['amount'] for row in sheet[part] if row['state'] != 'waived'))
+                row['amount'] for row in sheet[part] if row['state'] not in ('waived', 'corrected')))
         return sheet
 
     def _get_late_charge_preview(self, rule, date):

@@ -363,6 +363,9 @@ class TestFollowup(DunningCommon):
     def test_level_in_words(self):
         self.level_1.sudo().write({
             'send_email': True, 'print_letter': True, 'credit_hold': True, 'delay_days': 10, 'deadline_days': 7})
+        self.assertIn("no effect: the company does not block orders", self.level_1.summary)
+        self.company.sudo().write({'account_use_credit_limit': True, 'credit_control_policy': 'block'})
+        self.level_1.invalidate_recordset()
         self.assertEqual(
             self.level_1.summary, "10 days after the due date: e-mail, letter, 7 days to pay, new orders on hold")
         self.level_1.sudo().write({

@@ -567,7 +567,7 @@ class TestLateChargeNotice(LateChargeCommon):
         page = html.fromstring(f'<div>{section}</div>')
         text = ' '.join(page.text_content().split())
         for expected in (
-            self.move.name, "125.00", "40.00", "165.00", "12.5 %", "02/01/2024", "02/10/2024", "Directive",
+            self.move.name, "125.00", "40.00", "165.00", "12.5 %", "02/01/2024", "02/10/2024", "Statutory interest",
         ):
             self.assertIn(expected, text)
 
@@ -665,3 +665,111 @@ class TestLateChargeNotice(LateChargeCommon):
         charges.action_invoice()
         self.assertEqual(charges.charge_move_id.amount_total, 165.0)
         self.assertTrue(notice.with_user(accountant).action_view_charges()['domain'])
+
+    #=== TRUED UP ===#
+
+    def _refund(self, amount, day):
+        refund = self.env['account.move'].create({
+            'move_type': 'out_refund', 'partner_id': self.customer.id, 'currency_id': self.eur.id, 'invoice_date': day,
+            'invoice_line_ids': [Command.create({'name': "Price", 'price_unit': amount, 'tax_ids': []})]})
+        refund.action_post()
+        (self._line(self.move) + self._line(refund)).reconcile()
+
+    def _get_interest(self, charges, *states):
+        return sum(charges.filtered(
+            lambda charge: charge.kind == 'interest' and charge.state in states).mapped('amount'))
+
+    def test_payment_of_an_earlier_date_corrects_what_was_claimed(self):
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        self._pay(self.move, 36400, '2024-01-31')
+        notice = self._notice(self.move, '2024-02-20', self.level)
+        notice._prepare_charges(date(2024, 2, 20))
+        claimed = self.move.sudo().late_charge_ids
+        self.assertEqual(self._get_interest(claimed, 'corrected'), 125.0)
+        # 100 at 12.5 % for 20 days
+        self.assertEqual(self._get_interest(notice.charge_ids, 'proposed', 'claimed'), 0.68)
+        self.assertEqual(notice._get_charge_totals(), [(self.eur, 40.68)])
+
+    def test_credit_note_of_a_later_day_takes_its_interest_back(self):
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        self._refund(18250, '2024-02-15')
+        notice = self._notice(self.move, '2024-02-20', self.level)
+        notice._prepare_charges(date(2024, 2, 20))
+        self.assertEqual(self._get_interest(notice.charge_ids, 'proposed', 'claimed'), 125.0, "20 days on the half")
+
+    def test_payment_undone_is_claimed_with_the_next_letter(self):
+        credit = self._pay(self.move, 36400, '2024-01-31')
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        credit.remove_move_reconcile()
+        credit.move_id.button_draft()
+        credit.move_id.button_cancel()
+        notice = self._notice(self.move, '2024-02-20', self.level)
+        notice._prepare_charges(date(2024, 2, 20))
+        self.assertEqual(self._get_interest(notice.charge_ids, 'proposed', 'claimed'), 250.0)
+
+    def test_nothing_changed_is_nothing_corrected(self):
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        self._pay(self.move, 100, '2024-02-15')
+        notice = self._notice(self.move, '2024-02-20', self.level)
+        notice._prepare_charges(date(2024, 2, 20))
+        self.assertEqual(self._get_interest(self.move.sudo().late_charge_ids, 'corrected'), 0)
+        self.assertEqual(self._get_interest(notice.charge_ids, 'claimed'), 125.0)
+
+    def test_invoicing_charges_only_what_is_still_owed(self):
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        self._pay(self.move, 36400, '2024-01-31')
+        interest = self.move.sudo().late_charge_ids.filtered(lambda charge: charge.kind == 'interest')
+        action = interest.action_invoice()
+        self.assertEqual(self.env['account.move'].browse(action['res_id']).amount_untaxed, 0.34)
+
+    def test_invoiced_excess_is_proposed_as_one_credit_note(self):
+        self.company.sudo().late_charge_post = True
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        interest = self.move.sudo().late_charge_ids.filtered(lambda charge: charge.kind == 'interest')
+        interest.action_invoice()
+        Charge = self.env['account.late.charge']
+        self.assertFalse(Charge._propose_credit_notes(self.company, date(2024, 3, 1)))
+        self._pay(self.move, 36400, '2024-01-31')
+        [credit_note] = Charge._propose_credit_notes(self.company, date(2024, 3, 1))
+        self.assertRecordValues(credit_note, [{'state': 'draft', 'amount_untaxed': 124.66}])
+        self.assertEqual(credit_note.reversed_entry_id, interest.charge_move_id)
+        self.assertFalse(Charge._propose_credit_notes(self.company, date(2024, 3, 2)))
+
+    def test_proposal_that_a_run_takes_back_leaves_no_charges(self):
+        notice = self._notice(self.move, '2024-02-10', self.level)
+        notice._prepare_charges(date(2024, 2, 10))
+        self.assertTrue(notice.charge_ids)
+        notice._cancel("Nothing left")
+        self.assertFalse(self.move.sudo().late_charge_ids)
+
+    #=== LAW ===#
+
+    def test_rule_that_nobody_has_checked_is_used_by_itself_for_no_customer(self):
+        self._set_rule(self.customer, self.env['account.late.charge.rule'])
+        self.company.sudo().account_fiscal_country_id = self.env.ref('base.at')
+        Rule = self.env['account.late.charge.rule']
+        self.assertFalse(Rule._find_rules(self.company, self.customer)[self.customer])
+        rule = self._rule('eu_company').sudo()
+        self.assertNotIn("Directive", rule.legal_basis)
+        rule.is_checked = True
+        self.assertEqual(Rule._find_rules(self.company, self.customer)[self.customer], rule)
+
+    def test_french_default_rate_has_no_floor(self):
+        rule = self._rule('fr_company')
+        self.assertFalse(rule.floor_series)
+        self.assertNotIn("three times", rule.legal_basis)
+
+    def test_german_consumer_pays_interest_only_after_a_reminder(self):
+        self._set_rule(self.customer, self._rule('de_person'))
+        line = self._line(self.move)
+        self.assertEqual(self._rule('de_person')._compute_interest(line, date(2024, 2, 20)), 0.0)
+
+    def test_british_compensation_is_for_the_debt_when_interest_began(self):
+        rule = self._rule('uk_company').sudo().copy({'currency_id': self.eur.id})
+        self._set_rule(self.customer, rule)
+        self._pay(self.move, 36450, '2024-02-05')
+        self.assertEqual(rule._compute_compensation(self.move), 100.0)
+        notice = self._notice(self.move, '2024-02-10', self.level)
+        notice._prepare_charges(date(2024, 2, 10))
+        self.assertEqual(
+            notice.charge_ids.filtered(lambda charge: charge.kind == 'compensation').amount, 100.0)

@@ -28,6 +28,7 @@ class TestLateChargeProperties(LateChargeCommon):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls._rule('de_person').sudo().free_reminder = False  # nothing is sent in these tests
         cls.jpy = cls.setup_currency('JPY')
         cls.tnd = cls.setup_currency('TND')
         cls.lines = {

@@ -14,9 +14,9 @@ class AccountLateChargeWaive(models.TransientModel):
     @api.depends('charge_ids')
     def _compute_summary(self):
         for wizard in self:
-            charges = wizard.charge_ids.filtered(lambda charge: charge.state != 'waived')
+            charges = wizard.charge_ids.filtered(lambda charge: charge.state not in ('waived', 'corrected'))
             invoices = charges.charge_move_id
-            charges |= invoices.late_charge_row_ids.filtered(lambda charge: charge.state != 'waived')
+            charges |= invoices.late_charge_row_ids.filtered(lambda charge: charge.state not in ('waived', 'corrected'))
             sentences = [self.env._(
                 "%(amount)s will be waived and not charged again.",
                 amount=self.env['account.dunning.notice']._format_charge_totals(charges))
