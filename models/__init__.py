@@ -5,12 +5,13 @@ from . import account_dunning_cached
 from . import account_dunning_procedure
 from . import account_dunning_level
 from . import account_dunning_level_letter
-from . import account_dunning_block
+from . import account_dunning_pausing
 from . import account_dispute
 from . import account_dunning_agreement
 from . import account_payment_promise
 from . import account_payment_plan
 from . import account_payment_plan_installment
+from . import account_dunning_block
 
 # The flow: engine -> run -> notice -> line
 from . import account_dunning_engine
@@ -34,7 +35,6 @@ from . import account_late_charge_rule
 from . import account_late_charge_rule_tier
 from . import account_late_charge
 from . import account_dunning_notice_charge
-from . import account_move_late_charge
 from . import res_company_late_charge
 from . import res_partner_late_charge
 
@@ -52,7 +52,6 @@ from . import base_partner_merge
 
 # Credit control
 from . import account_credit_exposure
-from . import account_move_credit
 from . import payment_transaction
 from . import res_partner_credit
 from . import sale_order

@@ -8,9 +8,9 @@ class AccountDispute(models.Model):
 
     _name = 'account.dispute'
     _description = "Dispute"
-    _inherit = ['account.dunning.guarded', 'mail.thread', 'mail.activity.mixin']
+    _inherit = ['account.dunning.pausing', 'mail.thread', 'mail.activity.mixin']
     _order = 'date_opened desc, id desc'
-    _check_company_auto = True
+    _pause_reason = 'dispute'
 
     move_id = fields.Many2one(
         comodel_name='account.move',
@@ -21,7 +21,6 @@ class AccountDispute(models.Model):
         domain=[('move_type', 'in', ('out_invoice', 'out_receipt')), ('state', '=', 'posted')],
     )
     move_line_ids = fields.Many2many(
-        comodel_name='account.move.line',
         relation='account_dispute_move_line_rel',
         column1='dispute_id',
         column2='move_line_id',
@@ -29,15 +28,10 @@ class AccountDispute(models.Model):
         domain="[('move_id', '=', move_id), ('account_type', '=', 'asset_receivable')]",
         help="Empty: the whole invoice.",
     )
-    company_id = fields.Many2one(related='move_id.company_id', store=True, index=True, precompute=True)
-    partner_id = fields.Many2one(
-        related='move_id.commercial_partner_id',
-        string="Customer",
-        store=True,
-        index=True,
-        precompute=True,
-    )
-    currency_id = fields.Many2one(related='move_id.currency_id', store=True, precompute=True)
+    # What comes from the invoice
+    company_id = fields.Many2one(related='move_id.company_id', default=None, store=True, precompute=True)
+    partner_id = fields.Many2one(related='move_id.commercial_partner_id', store=True, precompute=True)
+    currency_id = fields.Many2one(related='move_id.currency_id', default=None, store=True, precompute=True)
     amount = fields.Monetary(
         string="Disputed amount",
         compute='_compute_amount',
@@ -98,14 +92,6 @@ class AccountDispute(models.Model):
         index='btree_not_null',
         ondelete='set null',
     )
-    block_id = fields.Many2one(
-        comodel_name='account.dunning.block',
-        string="Pause",
-        readonly=True,
-        copy=False,
-        index='btree_not_null',
-        ondelete='set null',
-    )
 
     _amount_positive = models.Constraint('CHECK(amount > 0)', "The disputed amount must be positive.")
 
@@ -147,7 +133,7 @@ class AccountDispute(models.Model):
                 ))
 
     @api.constrains('move_line_ids', 'move_id')
-    def _check_move_lines(self):
+    def _check_installments(self):
         for dispute in self:
             if dispute.move_line_ids.move_id - dispute.move_id:
                 raise ValidationError(self.env._(
@@ -170,7 +156,7 @@ class AccountDispute(models.Model):
                 raise UserError(self.env._(
                     "Nothing is open on %s: there is nothing to dispute.", dispute.move_id.name))
             dispute._open_block()
-        disputes._tell_invoices(lambda dispute: self.env._(
+        disputes._log(lambda dispute: self.env._(
             "Dispute opened for %(amount)s: %(reason)s. It is not dunned meanwhile.",
             amount=dispute._format_amount(),
             reason=dispute._get_reason_label(),
@@ -211,7 +197,7 @@ class AccountDispute(models.Model):
             today = dispute.company_id._get_dunning_today()
             credit_note = dispute._create_credit_note(today)
             dispute.sudo().write({'state': 'accepted', 'date_resolved': today, 'credit_note_id': credit_note.id})
-        self._tell_invoices(lambda dispute: self.env._(
+        self._log(lambda dispute: self.env._(
             "Dispute of %(amount)s accepted; a credit note is prepared.", amount=dispute._format_amount()))
         return self.action_view_credit_note()
 
@@ -225,7 +211,7 @@ class AccountDispute(models.Model):
         for company, disputes in self.grouped('company_id').items():
             disputes.sudo().write({'state': 'rejected', 'date_resolved': company._get_dunning_today()})
         self.block_id._end_today()
-        self._tell_invoices(lambda dispute: self.env._(
+        self._log(lambda dispute: self.env._(
             "Dispute of %(amount)s rejected; dunning goes on.", amount=dispute._format_amount()))
 
     def action_view_credit_note(self):
@@ -246,30 +232,22 @@ class AccountDispute(models.Model):
             raise UserError(self.env._("The dispute %s is already resolved.", resolved.display_name))
 
     def _get_open_lines(self):
-        """The open lines that the dispute is about."""
-        lines = self.move_id._get_dunning_open_lines()
+        # EXTENDS 'account.dunning.pausing': without installments, the whole invoice
+        lines = self.move_id.line_ids._filter_open_receivables()
         return lines & self.move_line_ids if self.move_line_ids else lines
 
-    def _get_open_amount(self):
-        return sum(self._get_open_lines().mapped('amount_residual_currency'))
+    def _get_paused_lines(self):
+        # EXTENDS 'account.dunning.pausing'
+        return self._get_open_lines()
 
-    def _prepare_block_values(self):
-        """Values of the pause: all of the lines, or the disputed part of them."""
-        self.ensure_one()
-        partial = self.currency_id.compare_amounts(self.amount, self._get_open_amount()) < 0
-        return {
-            'company_id': self.company_id.id,
-            'partner_id': self.partner_id.id,
-            'move_line_ids': self._get_open_lines().ids,
-            'reason': 'dispute',
-            'currency_id': self.currency_id.id,
-            'amount': self.amount if partial else 0.0,
-            'date_from': self.date_opened,
-        }
+    def _get_paused_amount(self):
+        # EXTENDS 'account.dunning.pausing': the rest of the lines is dunned
+        is_partial = self.currency_id.compare_amounts(self.amount, self._get_open_amount()) < 0
+        return self.amount if is_partial else 0.0
 
-    def _open_block(self):
-        self.ensure_one()
-        self.sudo().block_id = self.env['account.dunning.block'].sudo().create(self._prepare_block_values())
+    def _get_pause_period(self):
+        # EXTENDS 'account.dunning.pausing': until somebody decides
+        return self.date_opened, False
 
     def _renew_blocks(self):
         """Pause what is disputed now, also where the pause ended with the installments that it named."""
@@ -336,22 +314,25 @@ class AccountDispute(models.Model):
         ))
         self.env['account.dunning.block'].browse(row[0] for row in self.env.cr.fetchall())._end(date)
 
-    #=== TOOLING ===#
+    @api.model
+    def _follow_posted(self, moves):
+        """Keep the pauses in step with invoices that were corrected, and end those whose credit note is posted.
 
-    def _format_amount(self):
-        return formatLang(self.env, self.amount, currency_obj=self.currency_id)
+        :param account.move moves: posted just now
+        """
+        # Whoever posts need not have rights on disputes.
+        disputes = self.sudo()
+        disputes.search([('move_id', 'in', moves.ids), ('state', '=', 'open')])._renew_blocks()
+        if credit_notes := moves.filtered(lambda move: move.move_type == 'out_refund' and move.state == 'posted'):
+            disputes.search([
+                ('credit_note_id', 'in', credit_notes.ids), ('block_id.state', '=', 'active'),
+            ]).block_id._end_today()
+
+    #=== TOOLING ===#
 
     def _get_reason_label(self):
         return dict(self._fields['reason']._description_selection(self.env))[self.reason]
 
-    def _tell_invoices(self, sentence):
-        """Write a sentence to the chatter of each dispute's invoice and customer.
-
-        :param sentence: function of a dispute, returning a str
-        """
-        stories = []
-        for dispute in self:
-            text = sentence(dispute)
-            stories.append((dispute.move_id, text))
-            stories.append((dispute.partner_id, f"{dispute.move_id.name}: {text}"))
-        self.env['account.dunning.block']._tell(stories)
+    def _prepare_log_entries(self, sentence):
+        # EXTENDS 'account.dunning.pausing'
+        return [(self.move_id, sentence), (self.partner_id, f"{self.move_id.name}: {sentence}")]

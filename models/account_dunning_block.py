@@ -1,16 +1,9 @@
-import logging
-from collections import defaultdict
-
-import psycopg2
-from markupsafe import Markup, escape
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.fields import Domain
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
-_logger = logging.getLogger(__name__)
+from .account_payment_plan import LIVE_STATES
 
 
 class AccountDunningBlock(models.Model):
@@ -131,7 +124,7 @@ class AccountDunningBlock(models.Model):
     def _inverse_move_ids(self):
         for block in self:
             kept = block.move_line_ids.filtered(lambda line, moves=block.move_ids: line.move_id in moves)
-            added = (block.move_ids - kept.move_id)._get_dunning_open_lines()
+            added = (block.move_ids - kept.move_id).line_ids._filter_open_receivables()
             if block.move_ids and not kept + added:
                 raise UserError(self.env._("Nothing is open on %s: there is nothing to pause.",
                                            ", ".join(block.move_ids.mapped('display_name'))))
@@ -160,12 +153,12 @@ class AccountDunningBlock(models.Model):
     def _check_move_lines(self):
         for block in self:
             customer = block.partner_id.commercial_partner_id
-            if strange := block.move_line_ids.filtered(
+            if foreign := block.move_line_ids.filtered(
                 lambda line, customer=customer: line.partner_id.commercial_partner_id != customer
             ):
                 raise ValidationError(self.env._(
                     "%(invoice)s is not an invoice of %(customer)s.",
-                    invoice=strange[0].move_id.display_name,
+                    invoice=foreign[0].move_id.display_name,
                     customer=block.partner_id.display_name,
                 ))
 
@@ -206,7 +199,7 @@ class AccountDunningBlock(models.Model):
         :raise UserError: when a running payment plan needs the pause
         """
         self.check_access('write')
-        if plan := self.plan_ids.filtered(lambda plan: plan.state in plan._get_live_states())[:1]:
+        if plan := self.plan_ids.filtered(lambda plan: plan.state in LIVE_STATES)[:1]:
             raise UserError(self.env._(
                 "This pause belongs to payment plan %s, which is still running. Cancel the plan to resume dunning.",
                 plan.name,
@@ -321,46 +314,6 @@ class AccountDunningBlock(models.Model):
         self.filtered(lambda block: not block.move_line_ids)._end_today()
 
     #=== TOOLING ===#
-
-    @api.model
-    def _tell(self, stories):
-        """Write what happened into the chatter of customers and invoices, in one batch per model.
-
-        :param stories: list of (record with a chatter, sentence as str or Markup)
-        """
-        bodies = defaultdict(lambda: defaultdict(list))
-        for record, sentence in stories:
-            bodies[record._name][record.id].append(escape(sentence))
-        for model, sentences in bodies.items():
-            records = self.env[model].browse(sentences)
-            records._message_log_batch({
-                record_id: Markup('<br/>').join(texts) for record_id, texts in sentences.items()
-            })
-
-    @api.model
-    def _isolate(self, records, method):
-        """Call `method(records)`; where that fails, record by record, so that a broken one holds up nobody.
-
-        :param records: any recordset
-        :param method: called with a subset of the records
-        :return: list of (record, exception) for those that failed
-        """
-        if not records:
-            return []
-        try:
-            with self.env.cr.savepoint():
-                method(records)
-            return []
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record must not stop the others
-            if isinstance(error, psycopg2.OperationalError):
-                raise
-            if len(records) == 1:
-                _logger.warning("%s failed: %s", records, error, exc_info=True)
-                return [(records, error)]
-        half = len(records) // 2
-        return self._isolate(records[:half], method) + self._isolate(records[half:], method)
 
     @api.model
     def _leave_out_paused(self, lines, date):

@@ -9,6 +9,7 @@ from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_date, split_every
 
+from ..utils.isolate import isolate
 from .account_dunning_notice import LIVE_STATES
 
 _logger = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ class AccountDunningRun(models.Model):
             ('company_id', '=', self.company_id.id), ('state', '=', 'failed'), ('next_attempt', '=', False),
             ('is_in_doubt', '=', False),
         ])
-        self.env['account.dunning.block']._isolate(failed, lambda notices: notices._recheck(self.date))
+        isolate(failed, lambda notices: notices._recheck(self.date))
 
     def _get_customer_ids(self):
         """Customers with an open line that is due, or soon enough for a courtesy, or with a proposal to bring up to

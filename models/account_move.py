@@ -41,27 +41,55 @@ class AccountMove(models.Model):
         compute='_compute_dunning_notice_count',
         groups='account.group_account_invoice,account.group_account_readonly',
     )
+    dispute_ids = fields.One2many(
+        comodel_name='account.dispute',
+        inverse_name='move_id',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    dispute_count = fields.Integer(
+        compute='_compute_dispute_count',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    payment_plan_ids = fields.Many2many(
+        comodel_name='account.payment.plan',
+        string="Payment plans",
+        compute='_compute_payment_plan_ids',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    payment_plan_count = fields.Integer(
+        compute='_compute_payment_plan_ids',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    # A plain, nullable column: nothing to compute on the old invoices at installation.
+    is_late_charge = fields.Boolean(
+        string="Late charges",
+        readonly=True,
+        copy=False,
+        help="This invoice charges a delay. Such an invoice bears no charges itself unless the rule says so.",
+    )
+    late_charge_ids = fields.One2many(
+        comodel_name='account.late.charge',
+        inverse_name='move_id',
+        string="Late charges on this invoice",
+        readonly=True,
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    late_charge_row_ids = fields.One2many(
+        comodel_name='account.late.charge',
+        inverse_name='charge_move_id',
+        string="Charges on this charge invoice",
+        readonly=True,
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
+    late_charge_count = fields.Integer(
+        compute='_compute_late_charge_count',
+        groups='account.group_account_invoice,account.group_account_readonly',
+    )
 
-    #=== CRUD METHODS - DUNNING ===#
+    # The few that a customer has among all invoices, for the exposure.
+    _draft_partner_idx = models.Index("(partner_id) WHERE state = 'draft'")
 
-    def write(self, vals):
-        # EXTENDS 'account': over RPC, too
-        self._check_dunning_history(vals)
-        return super().write(vals)
-
-    @api.model
-    def _check_dunning_history(self, vals):
-        """:raise AccessError: when a user sets what the reminders that went out have written; administrators may, to
-            take over the history of another program
-        """
-        if DUNNING_HISTORY.isdisjoint(vals) or self.env.su:
-            return
-        if not self.env.user.has_group('account.group_account_manager'):
-            raise AccessError(self.env._(
-                "The dunning level changes with a reminder that has gone out. Only an accounting administrator may set "
-                "it by hand."))
-
-    #=== COMPUTE METHODS - DUNNING ===#
+    #=== COMPUTE METHODS ===#
 
     @api.depends('payment_state', 'state', 'dunning_level_id', 'dunning_procedure_id', 'no_followup')
     @api.depends_context('lang')
@@ -88,7 +116,7 @@ class AccountMove(models.Model):
         return self.filtered(lambda move: (
             move.move_type in ('out_invoice', 'out_receipt', 'entry')
             and move.state == 'posted'
-            and move.payment_state not in ('paid', 'in_payment', 'reversed', 'invoicing_legacy')
+            and move.payment_state not in ('paid', 'reversed', 'invoicing_legacy')
         ))
 
     def _get_next_dunning_line(self, verdicts):
@@ -115,39 +143,6 @@ class AccountMove(models.Model):
         for move in self:
             move.dunning_notice_count = counts.get(move, 0)
 
-    #=== ACTION METHODS - DUNNING ===#
-
-    def action_view_dunning_notices(self):
-        """Open the dunning notices that list the invoice.
-
-        :rtype: dict
-        """
-        self.ensure_one()
-        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
-        return {**action, 'domain': [('line_ids.move_id', '=', self.id)], 'context': {}}
-
-    #=== PAUSES: blocks, disputes, promises, payment plans ===#
-
-    dispute_ids = fields.One2many(
-        comodel_name='account.dispute',
-        inverse_name='move_id',
-        groups='account.group_account_invoice,account.group_account_readonly',
-    )
-    dispute_count = fields.Integer(
-        compute='_compute_dispute_count',
-        groups='account.group_account_invoice,account.group_account_readonly',
-    )
-    payment_plan_ids = fields.Many2many(
-        comodel_name='account.payment.plan',
-        string="Payment plans",
-        compute='_compute_payment_plan_ids',
-        groups='account.group_account_invoice,account.group_account_readonly',
-    )
-    payment_plan_count = fields.Integer(
-        compute='_compute_payment_plan_ids',
-        groups='account.group_account_invoice,account.group_account_readonly',
-    )
-
     def _compute_dispute_count(self):
         counts = dict(self.env['account.dispute']._read_group(
             [('move_id', 'in', self.ids)], ['move_id'], ['__count']))
@@ -163,6 +158,84 @@ class AccountMove(models.Model):
         for move in self:
             move.payment_plan_ids = plans_by_move[move._origin]
             move.payment_plan_count = len(move.payment_plan_ids)
+
+    @api.depends('late_charge_ids')
+    def _compute_late_charge_count(self):
+        counts = dict(self.env['account.late.charge']._read_group(
+            [('move_id', 'in', self.ids)], ['move_id'], ['__count']))
+        for move in self:
+            move.late_charge_count = counts.get(move._origin, 0)
+
+    @api.depends_context('uid', 'lang')
+    def _compute_partner_credit_warning(self):
+        # OVERRIDE of 'account': the banner counts what the check of orders counts, in the company of the invoice
+        self.partner_credit_warning = ''
+        drafts = self.filtered(
+            lambda move: move.state == 'draft' and move.move_type == 'out_invoice' and move.partner_id)
+        if not drafts or not self.env.user._is_internal():
+            return
+        Exposure = self.env['account.credit.exposure'].sudo()
+        for company, moves in drafts.sudo().grouped('company_id').items():
+            date = company.root_id._get_dunning_today()
+            partners = moves.partner_id.commercial_partner_id._origin
+            terms = partners._get_credit_terms(company, date)
+            partners = partners.filtered(
+                lambda partner, terms=terms, company=company:
+                    terms[partner].policy != 'off' or company.account_use_credit_limit)
+            amounts = Exposure._get_amounts({company.root_id: partners}, date)
+            for move in moves:
+                partner = move.partner_id.commercial_partner_id._origin
+                owed = amounts.get((partner.id, company.root_id.id))
+                if not owed:
+                    continue
+                # The draft is counted as it is stored; what is on the screen may differ.
+                stored, amount = move._origin, move._get_credit_amount()
+                if stored.state == 'draft' and stored.commercial_partner_id == partner:
+                    owed = owed._replace(draft=company.currency_id.round(owed.draft - stored.amount_total_signed))
+                total = company.currency_id.round(owed.total + amount)
+                move.with_env(self.env).partner_credit_warning = '\n'.join(Exposure._explain(
+                    company, partner, terms[partner], owed, total, with_document=amount > 0).values())
+
+    def _get_credit_amount(self):
+        """:return: what the invoice on the screen comes to, in company currency"""
+        totals = self.tax_totals or {}
+        return totals.get(
+            'total_amount_currency' if self.currency_id == self.company_currency_id else 'total_amount', 0.0)
+
+    #=== CRUD METHODS ===#
+
+    def write(self, vals):
+        # EXTENDS 'account': over RPC, too
+        self._check_dunning_history(vals)
+        return super().write(vals)
+
+    @api.model
+    def _check_dunning_history(self, vals):
+        """:raise AccessError: when a user sets what the reminders that went out have written; administrators may, to
+            take over the history of another program
+        """
+        if DUNNING_HISTORY.isdisjoint(vals) or self.env.su:
+            return
+        if not self.env.user.has_group('account.group_account_manager'):
+            raise AccessError(self.env._(
+                "The dunning level changes with a reminder that has gone out. Only an accounting administrator may set "
+                "it by hand."))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_reopen_late_charges(self):
+        """A deleted draft of a charge invoice leaves its charges claimed: they can be invoiced again."""
+        self.sudo().late_charge_row_ids.filtered(lambda charge: charge.state == 'invoiced').state = 'claimed'
+
+    #=== ACTION METHODS ===#
+
+    def action_view_dunning_notices(self):
+        """Open the dunning notices that list the invoice.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
+        return {**action, 'domain': [('line_ids.move_id', '=', self.id)], 'context': {}}
 
     def action_view_disputes(self):
         """Open the disputes of the invoice."""
@@ -180,28 +253,117 @@ class AccountMove(models.Model):
         action['context'] = {'create': False}
         return action
 
+    def action_view_late_charge_sheet(self):
+        """Open the calculation sheet: what has been charged on the invoice, and what could be by today."""
+        self.ensure_one()
+        self.check_access('read')
+        sheet = self.env['account.late.charge.sheet'].create({'move_id': self.id})
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Late charges of %s", self.name),
+            'res_model': sheet._name,
+            'res_id': sheet.id,
+            'view_mode': 'form',
+            'target': 'new',
+        }
+
+    def action_view_late_charges(self):
+        """Open the rows of charges on the invoice, or those that a charge invoice is made of."""
+        self.ensure_one()
+        field = 'charge_move_id' if self.is_late_charge else 'move_id'
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Late charges"),
+            'res_model': 'account.late.charge',
+            'view_mode': 'list,form',
+            'domain': [(field, '=', self.id)],
+        }
+
+    def action_waive_late_charges(self):
+        """Waive all the charges of this charge invoice."""
+        self.ensure_one()
+        return self.late_charge_row_ids.action_waive()
+
+    #=== BUSINESS METHODS ===#
+
     def _post(self, soft=True):
-        # EXTENDS 'account': the credit note of an accepted dispute takes over from the pause
+        # EXTENDS 'account': payments and credit notes free credit, corrected invoices are paused as they are now, and
+        # the credit note of an accepted dispute takes over from its pause
         posted = super()._post(soft=soft)
-        # An invoice that was corrected may have other installments than those that are paused
-        self.env['account.dispute'].sudo().search([
-            ('move_id', 'in', posted.ids), ('state', '=', 'open')])._renew_blocks()
-        if credit_notes := posted.filtered(lambda move: move.move_type == 'out_refund' and move.state == 'posted'):
-            disputes = self.env['account.dispute'].sudo().search([
-                ('credit_note_id', 'in', credit_notes.ids), ('block_id.state', '=', 'active')])
-            disputes.block_id._end_today()
+        self.env['account.dispute']._follow_posted(posted)
+        credits = posted.line_ids.filtered(
+            lambda line: line.account_type == 'asset_receivable' and line.balance < 0)
+        self.env['sale.order']._recheck_held_orders(credits.partner_id)
         return posted
 
-    def _get_dunning_open_lines(self):
-        """Receivable lines of posted invoices on which something is open, oldest due first.
+    def _cancel_late_charges(self, reason):
+        """Reverse posted charge invoices, cancel drafts; what is reversed or cancelled already stays as it is.
 
-        :return: account.move.line
+        :param str reason: reference of the credit note
         """
-        return self.line_ids.filtered(
-            lambda line: line.account_type == 'asset_receivable'
-            and line.parent_state == 'posted'
-            and not line.reconciled
-            and line.amount_residual_currency > 0
-        ).sorted(lambda line: (line.date_maturity or line.date, line.id))
+        self.filtered(lambda move: move.state == 'draft').button_cancel()
+        posted = self.filtered(lambda move: move.state == 'posted' and not move.reversal_move_ids)
+        if posted:
+            posted._reverse_moves([
+                {'ref': reason, 'date': today, 'invoice_date': today, 'is_late_charge': True}
+                for today in (move.company_id._get_dunning_today() for move in posted)
+            ], cancel=True)
 
-    #=== End of pauses ===#
+    def _get_late_charge_sheet(self, date, charges=None):
+        """Return what the calculation sheet of an invoice shows, on screen and on paper.
+
+        :param date date: the day of the sheet
+        :param account.late.charge charges: only these; left out: all that were ever claimed, and a preview of what
+            could be charged until the date
+        :return: `rows` and `preview` (lists of dictionaries like the fields of `account.late.charge`), their totals in
+            the invoice's currency, and the rule's name, legal basis and warning
+        :rtype: dict
+        """
+        self.ensure_one()
+        partner = self.commercial_partner_id
+        Rule = self.env['account.late.charge.rule']
+        rule = charges.rule_id[:1] if charges else Rule._find_rules(self.company_id, partner)[partner]
+        stated = charges if charges is not None else self.sudo().late_charge_ids.filtered(
+            lambda charge: charge.state != 'proposed')
+        sheet = {
+            'move': self,
+            'date': date,
+            'rule': rule,
+            'rows': [charge._get_sheet_row() for charge in stated.sorted()],
+            'with_states': charges is None,  # of no interest to the customer
+            'preview': [],
+            'warning': rule._get_rate_warning(date) if rule and charges is None else '',
+        }
+        if charges is None and rule:
+            sheet['preview'] = self._get_late_charge_preview(rule, date)
+        for part, total in (('rows', 'total'), ('preview', 'preview_total')):
+            sheet[total] = self.currency_id.round(sum(
+                row['amount'] for row in sheet[part] if row['state'] not in ('waived', 'corrected')))
+        return sheet
+
+    def _get_late_charge_preview(self, rule, date):
+        """Return what could be charged on the invoice until a date, beyond what has been: nothing is written.
+
+        :rtype: list[dict]
+        """
+        lines = self.line_ids.filtered(lambda line: line.account_type == 'asset_receivable')
+        maturities = {line.id: line.date_maturity or line.date for line in lines}
+        states = dict(self.env['account.late.charge']._fields['state']._description_selection(self.env))
+        kinds = dict(self.env['account.late.charge']._fields['kind']._description_selection(self.env))
+        common = {'state': 'proposed', 'state_label': states['proposed'], 'legal_basis': rule.legal_basis}
+        rows = [
+            {
+                **common, **row, 'kind': 'interest', 'kind_label': kinds['interest'], 'year_days': row['basis'],
+                'amount_exact': row['exact'], 'date_maturity': maturities[row['line_id']],
+            }
+            for row in rule._get_interest_rows(lines, date)
+        ]
+        allowed = not rule.free_reminder or rule._prepare_claims(
+            [rule._get_claim(line, date) for line in lines])
+        compensation = rule._compute_compensation(self, date) if allowed else 0.0
+        if compensation:
+            rows.append({
+                **common, 'kind': 'compensation', 'kind_label': kinds['compensation'], 'amount': compensation,
+                'date_maturity': min(maturities.values()),
+            })
+        return rows

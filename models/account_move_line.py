@@ -15,14 +15,6 @@ class AccountMoveLine(models.Model):
         groups='base.group_user',
     )
     dunning_last_date = fields.Date(string="Last reminder", copy=False, readonly=True, groups='base.group_user')
-
-    def write(self, vals):
-        # EXTENDS 'account': over RPC, too
-        self.env['account.move']._check_dunning_history(vals)
-        return super().write(vals)
-
-    #=== PAUSES: blocks, promises, payment plans ===#
-
     payment_plan_id = fields.Many2one(
         comodel_name='account.payment.plan',
         string="Payment plan",
@@ -34,6 +26,13 @@ class AccountMoveLine(models.Model):
         help="The running plan that the line is in; plans that are over are not shown here.",
     )
 
+    #=== CRUD METHODS ===#
+
+    def write(self, vals):
+        # EXTENDS 'account': over RPC, too
+        self.env['account.move']._check_dunning_history(vals)
+        return super().write(vals)
+
     def unlink(self):
         # EXTENDS 'account': a pause whose last line is gone must not become one of the whole customer
         blocks = self.env['account.dunning.block']._find_of_lines(self)
@@ -41,11 +40,25 @@ class AccountMoveLine(models.Model):
         blocks._end_without_lines()
         return result
 
+    #=== BUSINESS METHODS ===#
+
+    def _filter_open_receivables(self):
+        """What a customer owes among the items: receivables of posted entries with something open, oldest due first.
+
+        :rtype: account.move.line
+        """
+        return self.filtered(
+            lambda line: line.account_type == 'asset_receivable'
+            and line.parent_state == 'posted'
+            and not line.reconciled
+            and line.amount_residual_currency > 0
+        ).sorted(lambda line: (line.date_maturity or line.date, line.id))
+
     def _reconcile_post_hook(self, data):
-        # EXTENDS 'account': agreements show at once what was paid
+        # EXTENDS 'account': agreements show at once what was paid, and a paid bill ends the holds that it caused
         result = super()._reconcile_post_hook(data)
         self.env['account.payment.plan']._follow_up_lines(self)
         self.env['account.payment.promise']._follow_up_lines(self)
+        receivables = self.filtered(lambda line: line.account_type == 'asset_receivable')
+        self.env['sale.order']._recheck_held_orders(receivables.partner_id)
         return result
-
-    #=== End of pauses ===#

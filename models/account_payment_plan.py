@@ -6,14 +6,19 @@ from datetime import timedelta
 from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import UserError
 from odoo.fields import Command
 from odoo.tools import SQL, float_round, format_date, formatLang
 from odoo.tools.date_utils import end_of
 
+from ..utils.isolate import isolate
 from .account_dunning_agreement import LOOK_BACK, Item, total
 
 MAX_INSTALLMENTS = 240
+
+# In which a plan holds its lines, and in which it is over
+LIVE_STATES = ('offered', 'signed', 'active')
+OVER_STATES = ('done', 'broken', 'cancelled')
 
 
 class AccountPaymentPlan(models.Model):
@@ -21,25 +26,11 @@ class AccountPaymentPlan(models.Model):
 
     _name = 'account.payment.plan'
     _description = "Payment plan"
-    _inherit = ['account.dunning.guarded', 'portal.mixin', 'mail.thread', 'mail.activity.mixin']
+    _inherit = ['account.dunning.pausing', 'portal.mixin', 'mail.thread', 'mail.activity.mixin']
     _order = 'date desc, id desc'
-    _check_company_auto = True
+    _pause_reason = 'plan'
 
     name = fields.Char(string="Number", default='/', required=True, readonly=True, copy=False)
-    company_id = fields.Many2one(
-        comodel_name='res.company',
-        required=True,
-        default=lambda self: self.env.company,
-        index=True,
-    )
-    partner_id = fields.Many2one(
-        comodel_name='res.partner',
-        string="Customer",
-        required=True,
-        index=True,
-        ondelete='restrict',
-        check_company=True,
-    )
     contact_id = fields.Many2one(
         comodel_name='res.partner',
         compute='_compute_contact_id',
@@ -51,18 +42,11 @@ class AccountPaymentPlan(models.Model):
     )
     user_id = fields.Many2one(
         comodel_name='res.users', string="Responsible", default=lambda self: self.env.user, ondelete='set null')
-    currency_id = fields.Many2one(
-        comodel_name='res.currency',
-        required=True,
-        default=lambda self: self.env.company.currency_id,
-    )
     move_line_ids = fields.Many2many(
-        comodel_name='account.move.line',
         relation='account_payment_plan_move_line_rel',
         column1='plan_id',
         column2='move_line_id',
         string="Covered lines",
-        check_company=True,
         copy=False,
     )
     move_ids = fields.Many2many(comodel_name='account.move', string="Invoices", compute='_compute_move_ids')
@@ -131,15 +115,7 @@ class AccountPaymentPlan(models.Model):
         index='btree_not_null',
         ondelete='set null',
     )
-    block_id = fields.Many2one(
-        comodel_name='account.dunning.block',
-        string="Pause",
-        readonly=True,
-        copy=False,
-        index='btree_not_null',
-        ondelete='set null',
-        groups='account.group_account_invoice,account.group_account_readonly',
-    )
+    block_id = fields.Many2one(groups='account.group_account_invoice,account.group_account_readonly')
 
     # Where it stands
     amount_paid = fields.Monetary(string="Paid", compute='_compute_progress')
@@ -204,23 +180,15 @@ class AccountPaymentPlan(models.Model):
 
     #=== CONSTRAINT METHODS ===#
 
-    @api.constrains('move_line_ids', 'partner_id', 'currency_id', 'company_id')
-    def _check_move_lines(self):
-        for plan in self:
-            for line in plan.move_line_ids:
-                invoice = line.move_id.display_name
-                if line.partner_id.commercial_partner_id != plan.partner_id.commercial_partner_id:
-                    raise ValidationError(self.env._(
-                        "%(invoice)s is not an invoice of %(customer)s.",
-                        invoice=invoice, customer=plan.partner_id.display_name))
-                if line.currency_id != plan.currency_id:
-                    raise ValidationError(self.env._(
-                        "%(invoice)s is in %(currency)s: a payment plan is for one currency only.",
-                        invoice=invoice, currency=line.currency_id.name))
-                if line.account_id.account_type != 'asset_receivable':
-                    raise ValidationError(self.env._("%s is not what a customer owes.", line.display_name))
-            if plan.state not in ('done', 'broken', 'cancelled'):
-                plan._check_lines_free()
+    def _get_other_currency_message(self, line):
+        # EXTENDS 'account.dunning.pausing'
+        return self.env._(
+            "%(invoice)s is in %(currency)s: a payment plan is for one currency only.",
+            invoice=line.move_id.display_name, currency=line.currency_id.name)
+
+    @api.constrains('move_line_ids')
+    def _check_lines_are_free(self):
+        self.filtered(lambda plan: plan.state not in OVER_STATES)._check_lines_free()
 
     def _check_lines_free(self):
         """A line may be in only one live plan.
@@ -285,12 +253,6 @@ class AccountPaymentPlan(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        for vals in vals_list:
-            if vals.get('partner_id'):
-                partner = self.env['res.partner'].browse(vals['partner_id'])
-                vals['partner_id'] = partner.commercial_partner_id.id
-                if partner != partner.commercial_partner_id:
-                    vals.setdefault('contact_id', partner.id)
         plans = super().create(vals_list)
         for plan_sudo in plans.sudo():
             plan_sudo.name = self.env['ir.sequence'].with_company(plan_sudo.company_id).sudo().next_by_code(
@@ -338,10 +300,10 @@ class AccountPaymentPlan(models.Model):
             plan.sudo().write({'state': 'offered', 'amount_total': plan.amount_total})
             # The plan that this one is to replace holds its lines until the new one is signed.
             plan.move_line_ids.filtered(lambda line: not line.payment_plan_id).write({'payment_plan_id': plan.id})
-            plan._open_block(plan.date_validity)
-        self._tell_all(lambda plan: self.env._(
+            plan._open_block()
+        self._log(lambda plan: self.env._(
             "Payment plan %(plan)s offered: %(amount)s until %(date)s, installments: %(count)s.",
-            plan=plan.name, amount=plan._format(plan.amount_total), count=len(plan.installment_ids),
+            plan=plan.name, amount=plan._format_amount(plan.amount_total), count=len(plan.installment_ids),
             date=format_date(self.env, plan.installment_ids[-1:].date)))
         return self.action_send() if len(self) == 1 else True
 
@@ -383,12 +345,12 @@ class AccountPaymentPlan(models.Model):
         :raise UserError: when the plan is over
         """
         self.check_access('write')
-        if over := self.filtered(lambda plan: plan.state in ('done', 'broken', 'cancelled'))[:1]:
+        if over := self.filtered(lambda plan: plan.state in OVER_STATES)[:1]:
             raise UserError(self.env._("Payment plan %s is already over.", over.name))
         offered = self.filtered(lambda plan: plan.state != 'draft')
         for company, plans in self.grouped('company_id').items():
             plans._close(company._get_dunning_today(), 'cancelled')
-        offered._tell_all(lambda plan: self.env._("Payment plan %s cancelled.", plan.name))
+        offered._log(lambda plan: self.env._("Payment plan %s cancelled.", plan.name))
 
     def action_break(self):
         """Declare the plan broken before the scheduled action does.
@@ -547,11 +509,6 @@ class AccountPaymentPlan(models.Model):
 
     #=== BUSINESS METHODS: LIFE CYCLE ===#
 
-    @api.model
-    def _get_live_states(self):
-        """States in which a plan holds its lines."""
-        return ('offered', 'signed', 'active')
-
     def _has_to_be_signed(self):
         """Whether the customer can sign on the portal."""
         self.ensure_one()
@@ -575,18 +532,16 @@ class AccountPaymentPlan(models.Model):
             'signature': signature,
         })
         self.sudo()._freeze_agreement()
-        down_payment = self.installment_ids.filtered('is_down_payment')
         today = self.sudo().company_id._get_dunning_today()
         replaced = self.sudo().previous_plan_id.filtered(
-            lambda previous: previous.state in previous._get_live_states())
+            lambda previous: previous.state in LIVE_STATES)
         if replaced:
             replaced._close(today, 'cancelled')
-            replaced._tell_all(lambda plan: self.env._(
+            replaced._log(lambda plan: self.env._(
                 "Payment plan %(plan)s cancelled: %(other)s takes its place.", plan=plan.name, other=self.name))
         self.sudo().move_line_ids.write({'payment_plan_id': self.id})
-        self._open_block(
-            max(down_payment.date, today) + timedelta(days=self.company_id.plan_grace_days) if down_payment else False)
-        self._tell_all(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s", plan=plan.name, name=name))
+        self._open_block()
+        self._log(lambda plan: self.env._("Payment plan %(plan)s signed by %(name)s", plan=plan.name, name=name))
         self._follow_up(today)
 
     def _freeze_agreement(self):
@@ -604,42 +559,29 @@ class AccountPaymentPlan(models.Model):
         })
         self.agreement_sha256 = hashlib.sha256(self.agreement_id.raw).hexdigest()
 
-    def _open_block(self, date_until):
-        """Pause the plan's lines until a day, or without end.
-
-        :param date_until: datetime.date or False
-        """
-        # The customer who signs on the portal has no rights on blocks
-        self_sudo = self.sudo()
-        for plan in self_sudo:
-            if plan.block_id:
-                plan.block_id.write({
-                    'date_until': date_until, 'state': 'active', 'date_ended': False, 'broken': False})
-                continue
-            start = min(plan.date, date_until) if date_until else plan.date
-            plan.block_id = self.env['account.dunning.block'].sudo().create({
-                'company_id': plan.company_id.id,
-                'partner_id': plan.partner_id.id,
-                'move_line_ids': plan.move_line_ids.ids,
-                'reason': 'plan',
-                'currency_id': plan.currency_id.id,
-                'date_from': start,
-                'date_until': date_until,
-                'user_id': self.env.uid,
-            })
+    def _get_pause_period(self):
+        # EXTENDS 'account.dunning.pausing': while it is honoured without end; before, only as long as the customer has
+        # to sign, and to make the down payment
+        down_payment = self.installment_ids.filtered('is_down_payment')
+        if self.state == 'offered':
+            return self.date, self.date_validity
+        if self.state == 'signed' and down_payment.filtered(lambda installment: installment.state != 'paid'):
+            asked_on = max(down_payment.date, self.company_id._get_dunning_today())
+            return self.date, asked_on + timedelta(days=self.company_id.plan_grace_days)
+        return self.date, False
 
     def _activate(self):
         """Signed, and the down payment is in: the lines are paused while the plan is honoured."""
         if not self:
             return
         self.sudo().write({'state': 'active'})
-        self.block_id.sudo().write({'date_until': False, 'state': 'active', 'date_ended': False, 'broken': False})
+        self._open_block()
         # What was promised for these lines is now in the plan
         for company, plans in self.sudo().grouped('company_id').items():
             self.env['account.payment.promise'].search([
                 ('state', '=', 'open'), ('move_line_ids.payment_plan_id', 'in', plans.ids),
             ])._cancel(company._get_dunning_today(), self.env._("replaced by a payment plan"))
-        self._tell_all(lambda plan: self.env._("Payment plan %s is active.", plan.name))
+        self._log(lambda plan: self.env._("Payment plan %s is active.", plan.name))
 
     def _close(self, date, state):
         """Close plans: their lines are free, and their pauses end.
@@ -665,9 +607,9 @@ class AccountPaymentPlan(models.Model):
             return
         self._close(date, 'broken')
         self._hold_customers()
-        self._tell_all(lambda plan: self.env._(
+        self._log(lambda plan: self.env._(
             "Payment plan %(plan)s broken: %(missing)s was due on %(date)s. The next reminder is due at once.",
-            plan=plan.name, missing=plan._format(plan.next_amount), date=format_date(self.env, plan.next_date)))
+            plan=plan.name, missing=plan._format_amount(plan.next_amount), date=format_date(self.env, plan.next_date)))
         self._warn_responsible(self.env._("Payment plan broken"), date)
 
     def _hold_customers(self):
@@ -690,8 +632,8 @@ class AccountPaymentPlan(models.Model):
             is_started = all(installment.state == 'paid' for installment in down_payment)
             plan.sudo().write({'state': 'active' if is_started else 'signed', 'date_closed': False})
             plan.move_line_ids.write({'payment_plan_id': plan.id})
-            plan._open_block(False)
-            plan._tell_all(lambda plan: self.env._("Payment plan %s goes on: its payments have changed.", plan.name))
+            plan._open_block()
+            plan._log(lambda plan: self.env._("Payment plan %s goes on: its payments have changed.", plan.name))
 
     #=== BUSINESS METHODS: FOLLOW-UP ===#
 
@@ -722,10 +664,9 @@ class AccountPaymentPlan(models.Model):
         """
         plans = self.search([
             ('company_id', '=', company.id),
-            '|', ('state', 'in', self._get_live_states()),
+            '|', ('state', 'in', LIVE_STATES),
             '&', ('state', 'in', ('done', 'broken')), ('date_closed', '>=', date - LOOK_BACK),
         ])
-        isolate = self.env['account.dunning.block']._isolate
         isolate(plans, lambda plans: plans._follow_up(date, late=True))
         self._send_reminders(company, date)
 
@@ -749,18 +690,18 @@ class AccountPaymentPlan(models.Model):
             for outcome in ('done', 'active', 'broken', 'expired', 'settled', 'resumed'))
         if done:
             done._close(date, 'done')
-            done._tell_all(lambda plan: self.env._("Payment plan %s is paid: done.", plan.name))
+            done._log(lambda plan: self.env._("Payment plan %s is paid: done.", plan.name))
         started._activate()
         resumed._reopen()
         if settled:
             settled._close(date, 'cancelled')
-            settled._tell_all(lambda plan: self.env._(
+            settled._log(lambda plan: self.env._(
                 "Nothing is left to pay by payment plan %s, which was never signed: cancelled.", plan.name))
         if late:
             broken._break(date)
             if expired:
                 expired._close(date, 'cancelled')
-                expired._tell_all(lambda plan: self.env._(
+                expired._log(lambda plan: self.env._(
                     "Payment plan %s was not signed in time: the offer is withdrawn.", plan.name))
         plans._release_holds()
 
@@ -867,7 +808,7 @@ class AccountPaymentPlan(models.Model):
                     ('has_held_customer', '=', True),
                 ]):
                     customer.write({'credit_hold': False, 'credit_hold_reason': False})
-                    plan._tell_all(lambda plan: self.env._(
+                    plan._log(lambda plan: self.env._(
                         "Credit hold for the broken payment plan %s ended.", plan.name))
 
     @api.model
@@ -886,8 +827,7 @@ class AccountPaymentPlan(models.Model):
             + [('plan_id.state', '=', 'active'), ('company_id', '=', company.id)]
         ).plan_id
         plans -= plans._find_covered(date, company.plan_reminder_days)
-        failed = self.env['account.dunning.block']._isolate(
-            plans, lambda found: found._remind(date, company.plan_reminder_days))
+        failed = isolate(plans, lambda found: found._remind(date, company.plan_reminder_days))
         for plan, error in failed:
             plan._get_installments_to_remind(date, company.plan_reminder_days).sudo().reminder_date = date
             plan._message_log(body=self.env._("The customer could not be reminded of the next installment: %s", error))
@@ -965,17 +905,12 @@ class AccountPaymentPlan(models.Model):
             return
         # Whoever registers the payment need not have rights on plans
         plans = self.sudo().search([
-            ('move_line_ids', 'in', lines.ids), ('state', 'in', (*self._get_live_states(), 'done', 'broken')),
+            ('move_line_ids', 'in', lines.ids), ('state', 'in', (*LIVE_STATES, 'done', 'broken')),
         ])
         for company, company_plans in plans.grouped('company_id').items():
             company_plans._follow_up(company._get_dunning_today())
 
     #=== TOOLING ===#
-
-    def _get_open_lines(self):
-        """Covered lines on which something is open."""
-        return self.move_line_ids.filtered(
-            lambda line: line.parent_state == 'posted' and not line.reconciled and line.amount_residual_currency > 0)
 
     @api.model
     def _get_tax_amount(self, lines):
@@ -989,23 +924,9 @@ class AccountPaymentPlan(models.Model):
             for line in lines if line.move_id.amount_total
         )
 
-    def _get_open_amount(self):
-        return sum(self._get_open_lines().mapped('amount_residual_currency'))
-
-    def _format(self, amount):
-        return formatLang(self.env, amount, currency_obj=self.currency_id)
-
-    def _tell_all(self, sentence):
-        """Write a sentence to the chatter of each plan, its customer and its invoices.
-
-        :param sentence: function of a plan, returning a str
-        """
-        stories = []
-        for plan in self.sudo():
-            text = sentence(plan)
-            stories += [(plan, text), (plan.partner_id, text)]
-            stories += [(move, text) for move in plan.move_line_ids.move_id]
-        self.env['account.dunning.block']._tell(stories)
+    def _prepare_log_entries(self, sentence):
+        # EXTENDS 'account.dunning.pausing'
+        return [(self, sentence), *super()._prepare_log_entries(sentence)]
 
     def _warn_responsible(self, summary, date):
         """Plan an activity for each plan's responsible, all in one go.

@@ -2,9 +2,9 @@ from collections import defaultdict
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.exceptions import AccessError, UserError
 from odoo.fields import Command
-from odoo.tools import SQL, format_date, formatLang
+from odoo.tools import SQL, format_date
 
 from .account_dunning_agreement import LOOK_BACK, Item, total
 
@@ -14,24 +14,10 @@ class AccountPaymentPromise(models.Model):
 
     _name = 'account.payment.promise'
     _description = "Promise to pay"
-    _inherit = ['account.dunning.guarded']
+    _inherit = ['account.dunning.pausing']
     _order = 'date desc, id desc'
-    _check_company_auto = True
+    _pause_reason = 'promise'
 
-    partner_id = fields.Many2one(
-        comodel_name='res.partner',
-        string="Customer",
-        required=True,
-        index=True,
-        ondelete='restrict',
-        check_company=True,
-    )
-    company_id = fields.Many2one(
-        comodel_name='res.company',
-        required=True,
-        default=lambda self: self.env.company,
-        index=True,
-    )
     contact_id = fields.Many2one(
         comodel_name='res.partner',
         string="Promised by",
@@ -39,13 +25,7 @@ class AccountPaymentPromise(models.Model):
         ondelete='set null',
     )
     currency_id = fields.Many2one(
-        comodel_name='res.currency',
-        required=True,
-        compute='_compute_currency_id',
-        store=True,
-        readonly=False,
-        precompute=True,
-    )
+        compute='_compute_currency_id', default=None, store=True, readonly=False, precompute=True)
     amount = fields.Monetary(required=True)
     date = fields.Date(string="Promised for", required=True)
     date_promised = fields.Date(
@@ -74,12 +54,10 @@ class AccountPaymentPromise(models.Model):
         index=True,
     )
     move_line_ids = fields.Many2many(
-        comodel_name='account.move.line',
         relation='account_payment_promise_move_line_rel',
         column1='promise_id',
         column2='move_line_id',
         string="For",
-        check_company=True,
         help="Empty when entered: what the customer owes in the currency, overdue first.",
     )
     amount_start = fields.Monetary(
@@ -96,14 +74,6 @@ class AccountPaymentPromise(models.Model):
     user_id = fields.Many2one(
         comodel_name='res.users', string="Noted by", default=lambda self: self.env.user, ondelete='set null')
     note = fields.Text()
-    block_id = fields.Many2one(
-        comodel_name='account.dunning.block',
-        string="Pause",
-        readonly=True,
-        copy=False,
-        index='btree_not_null',
-        ondelete='set null',
-    )
 
     _amount_positive = models.Constraint('CHECK(amount > 0)', "The promised amount must be positive.")
     _open_idx = models.Index("(company_id) WHERE state = 'open'")
@@ -134,19 +104,6 @@ class AccountPaymentPromise(models.Model):
 
     #=== CONSTRAINT METHODS ===#
 
-    @api.constrains('move_line_ids', 'partner_id', 'currency_id')
-    def _check_move_lines(self):
-        for promise in self:
-            for line in promise.move_line_ids:
-                if line.partner_id.commercial_partner_id != promise.partner_id.commercial_partner_id:
-                    raise ValidationError(self.env._(
-                        "%(invoice)s is not an invoice of %(customer)s.",
-                        invoice=line.move_id.display_name, customer=promise.partner_id.display_name))
-                if line.currency_id != promise.currency_id:
-                    raise ValidationError(self.env._(
-                        "%(invoice)s is in %(currency)s: note a promise of its own for it.",
-                        invoice=line.move_id.display_name, currency=line.currency_id.name))
-
     def _check_date_allowed(self):
         """Refuse dates later than the company's longest delay, unless a manager sets them.
 
@@ -174,18 +131,12 @@ class AccountPaymentPromise(models.Model):
         :raise UserError: when the customer owes nothing in the currency
         :raise AccessError: when the date needs a manager
         """
-        for vals in vals_list:
-            if vals.get('partner_id'):
-                partner = self.env['res.partner'].browse(vals['partner_id'])
-                vals['partner_id'] = partner.commercial_partner_id.id
-                vals.setdefault('contact_id', partner.id if partner != partner.commercial_partner_id else False)
         promises = super().create(vals_list)
         for promise in promises:
             promise._fill_lines()
         promises._check_date_allowed()
-        for promise in promises:
-            promise._open_block()
-        promises._tell_all(lambda promise: self.env._(
+        promises._open_block()
+        promises._log(lambda promise: self.env._(
             "%(who)s promised to pay %(amount)s on %(date)s.",
             who=promise.contact_id.name or promise.partner_id.name,
             amount=promise._format_amount(),
@@ -205,8 +156,7 @@ class AccountPaymentPromise(models.Model):
             for promise in self:
                 promise._fill_lines()
         if vals.keys() & {'partner_id', 'currency_id', 'date', 'amount', 'move_line_ids'}:
-            for promise in self.filtered('block_id'):
-                promise._open_block()
+            self.filtered('block_id')._open_block()
         return result
 
     @api.ondelete(at_uninstall=False)
@@ -234,7 +184,7 @@ class AccountPaymentPromise(models.Model):
         """
         promises = self.filtered(lambda promise: promise.state == 'open')
         promises._close(date, 'cancelled')
-        promises._tell_all(lambda promise: self.env._(
+        promises._log(lambda promise: self.env._(
             "Promise of %(amount)s for %(date)s: %(why)s.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date), why=why))
 
@@ -254,7 +204,7 @@ class AccountPaymentPromise(models.Model):
             lines = self.env['account.dunning.block']._leave_out_paused(lines, self.date_promised) or lines
             overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < self.date_promised)
             lines = overdue or lines
-        lines = lines.filtered(lambda line: not line.reconciled and line.amount_residual_currency > 0)
+        lines = lines._filter_open_receivables()
         if not lines:
             raise UserError(self.env._(
                 "%(customer)s owes nothing in %(currency)s: there is nothing to promise.",
@@ -263,29 +213,14 @@ class AccountPaymentPromise(models.Model):
             self.move_line_ids = [Command.set(lines.ids)]
         self.sudo().amount_start = sum(lines.mapped('amount_residual_currency'))
 
-    def _prepare_block_values(self):
-        """Values of the pause: until the promised date plus grace; only so much of the lines as is promised."""
-        self.ensure_one()
-        open_amount = sum(self.move_line_ids.mapped('amount_residual_currency'))
-        partial = self.currency_id.compare_amounts(self.amount, open_amount) < 0
-        return {
-            'company_id': self.company_id.id,
-            'partner_id': self.partner_id.id,
-            'move_line_ids': self.move_line_ids.ids,
-            'reason': 'promise',
-            'currency_id': self.currency_id.id,
-            'amount': self.amount if partial else 0.0,
-            'date_from': min(self.date_promised, self.date),
-            'date_until': self.date + timedelta(days=self.company_id.promise_grace_days),
-        }
+    def _get_paused_amount(self):
+        # EXTENDS 'account.dunning.pausing': only so much of the lines as is promised
+        is_partial = self.currency_id.compare_amounts(self.amount, self._get_open_amount()) < 0
+        return self.amount if is_partial else 0.0
 
-    def _open_block(self):
-        self.ensure_one()
-        values = self._prepare_block_values()
-        if self.block_id:
-            self.block_id.sudo().write({**values, 'state': 'active', 'date_ended': False, 'broken': False})
-        else:
-            self.sudo().block_id = self.env['account.dunning.block'].sudo().create(values)
+    def _get_pause_period(self):
+        # EXTENDS 'account.dunning.pausing': until the promised date plus grace
+        return self.date_promised, self._get_last_day()
 
     def _prepare_items(self):
         """What the promise asks for, see `account_dunning_agreement.Item`.
@@ -349,16 +284,16 @@ class AccountPaymentPromise(models.Model):
         kept._close(date, 'kept')
         broken._close(date, 'broken')
         moot._close(date, 'cancelled')
-        reopened._tell_all(lambda promise: self.env._(
+        reopened._log(lambda promise: self.env._(
             "Promise of %(amount)s for %(date)s is open again: a payment was undone.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date)))
-        kept._tell_all(lambda promise: self.env._(
+        kept._log(lambda promise: self.env._(
             "Promise of %(amount)s for %(date)s kept.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date)))
-        broken._tell_all(lambda promise: self.env._(
+        broken._log(lambda promise: self.env._(
             "Promise of %(amount)s for %(date)s broken; the next reminder is due at once.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date)))
-        moot._tell_all(lambda promise: self.env._(
+        moot._log(lambda promise: self.env._(
             "Promise of %(amount)s for %(date)s: settled by a credit note.",
             amount=promise._format_amount(), date=format_date(self.env, promise.date)))
 
@@ -393,8 +328,7 @@ class AccountPaymentPromise(models.Model):
         """A payment was undone before the promised day was over: the promise is waited for again."""
         if self:
             self.sudo().write({'state': 'open', 'date_closed': False})
-            for promise in self:
-                promise._open_block()
+            self._open_block()
 
     def _close(self, date, state):
         """Close promises and their pauses, in one statement each.
@@ -417,20 +351,3 @@ class AccountPaymentPromise(models.Model):
             state=state, date=date, uid=self.env.uid, ids=self._ids,
         ))
         self.invalidate_recordset(['state', 'date_closed'])
-
-    #=== TOOLING ===#
-
-    def _format_amount(self):
-        return formatLang(self.env, self.amount, currency_obj=self.currency_id)
-
-    def _tell_all(self, sentence):
-        """Write a sentence to the chatter of each promise's customer and invoices.
-
-        :param sentence: function of a promise, returning a str
-        """
-        stories = []
-        for promise in self:
-            text = sentence(promise)
-            stories.append((promise.partner_id, text))
-            stories.extend((move, text) for move in promise.move_line_ids.move_id)
-        self.env['account.dunning.block']._tell(stories)

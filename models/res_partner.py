@@ -3,6 +3,8 @@ from odoo.exceptions import UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
+from .account_payment_plan import LIVE_STATES
+
 
 class ResPartner(models.Model):
     _inherit = 'res.partner'
@@ -251,7 +253,7 @@ class ResPartner(models.Model):
         for partner in self:
             of_partner = by_partner.get(partner.commercial_partner_id, Plan)
             partner.payment_plan_id = of_partner.filtered(
-                lambda plan: plan.state in Plan._get_live_states()).sorted('id', reverse=True)[:1]
+                lambda plan: plan.state in LIVE_STATES).sorted('id', reverse=True)[:1]
             partner.payment_plan_count = len(of_partner)
 
     @api.depends_context('company')

@@ -4,6 +4,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Command
 
+from ..utils.chatter import log_batch
+
 
 class AccountDunningCall(models.TransientModel):
     """What the customer said on the phone, and what follows from it."""
@@ -175,7 +177,7 @@ class AccountDunningCall(models.TransientModel):
         for call in self:
             today = (call.company_id or self.env.company)._get_dunning_today()
             if not call.move_ids:
-                overdue = call.open_move_ids._origin._get_dunning_open_lines().filtered(
+                overdue = call.open_move_ids._origin.line_ids._filter_open_receivables().filtered(
                     lambda line, today=today: (line.date_maturity or line.date) < today)
                 free = self.env['account.dunning.block']._leave_out_paused(overdue, today)
                 call.move_ids = (free or overdue).move_id
@@ -201,7 +203,7 @@ class AccountDunningCall(models.TransientModel):
     def _compute_dispute_amount(self):
         for call in self:
             call.dispute_amount = sum(
-                call.dispute_move_id._get_dunning_open_lines().mapped('amount_residual_currency'))
+                call.dispute_move_id.line_ids._filter_open_receivables().mapped('amount_residual_currency'))
 
     @api.depends('contact_id')
     def _compute_email(self):
@@ -259,7 +261,7 @@ class AccountDunningCall(models.TransientModel):
         (self.move_ids + self.send_move_ids + self.dispute_move_id).check_access('read')
 
     def _get_lines(self):
-        return self.move_ids._origin._get_dunning_open_lines()
+        return self.move_ids._origin.line_ids._filter_open_receivables()
 
     def _log_call(self):
         outcome = dict(self._fields['outcome']._description_selection(self.env))[self.outcome]
@@ -268,8 +270,7 @@ class AccountDunningCall(models.TransientModel):
             contact=self.contact_id.name or self.partner_id.name, outcome=outcome)
         if self.note:
             text = f"{text} {self.note}"
-        stories = [(self.partner_id, text)] + [(move, text) for move in self.move_ids]
-        self.env['account.dunning.block']._tell(stories)
+        log_batch(self.env, [(self.partner_id, text)] + [(move, text) for move in self.move_ids])
 
     def _create_promises(self):
         """The promise, on what the call was about.
@@ -354,5 +355,5 @@ class AccountDunningCall(models.TransientModel):
         })
         self.documents_sent = self.env._(
             "Sent to %(email)s: %(documents)s", email=self.email, documents=", ".join(names))
-        self.env['account.dunning.block']._tell([(self.partner_id, self.documents_sent)])
+        log_batch(self.env, [(self.partner_id, self.documents_sent)])
         self.write({'send_move_ids': [Command.clear()], 'send_statement': False})

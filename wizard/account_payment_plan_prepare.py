@@ -92,7 +92,7 @@ class AccountPaymentPlanPrepare(models.TransientModel):
                 raise UserError(self.env._("Choose invoices of one customer: a payment plan is for one customer."))
             values['partner_id'] = moves.commercial_partner_id.id
             values['company_id'] = moves.company_id[:1].id
-            values['move_line_ids'] = [Command.set(moves._get_dunning_open_lines().ids)]
+            values['move_line_ids'] = [Command.set(moves.line_ids._filter_open_receivables().ids)]
         elif context.get('active_model') == 'res.partner' and not values.get('partner_id'):
             values['partner_id'] = context.get('active_id')
         if values.get('partner_id'):
