@@ -50,8 +50,10 @@
         'views/account_dunning_level_views.xml',
         'views/account_dunning_procedure_views.xml',
         'views/account_dunning_followup_views.xml',  # Depended on by the views of notices.
+        'views/account_dunning_notice_post_views.xml',  # Depended on by the views of notices.
         'views/account_dunning_notice_views.xml',
         'views/account_dunning_run_views.xml',
+        'wizard/account_dunning_settings_views.xml',
         'views/account_move_views.xml',
         'views/res_partner_views.xml',
         'views/res_config_settings_views.xml',
@@ -81,8 +83,6 @@
 
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',
-        'views/account_credit_menus.xml',
-        'views/account_payment_plan_menus.xml',
     ],
     'assets': {
         'web.report_assets_common': [

@@ -7,20 +7,14 @@ from odoo.tools.pdf import merge_pdf
 
 class DunningLetters(http.Controller):
 
-    @http.route('/account_dunning/letters/<string:notice_ids>', type='http', auth='user', readonly=True)
-    def letters(self, notice_ids, **kwargs):
-        """The letters of these notices as one PDF, for the printer.
+    @http.route('/account_dunning/letters/<int:batch_id>', type='http', auth='user', readonly=True)
+    def letters(self, batch_id, **kwargs):
+        """The letters of a batch as one PDF, for the printer.
 
-        :param str notice_ids: ids of notices, with commas between them
+        :param int batch_id: id of an `account.dunning.post.batch`
         """
-        numbers = notice_ids.split(',')
-        if not all(number.isdecimal() and int(number[:20]) < 2**31 for number in numbers):
-            raise NotFound()
-        notices = request.env['account.dunning.notice'].browse(map(int, numbers)).exists()
-        notices.check_access('read')
-        letters = [
-            attachment.raw for attachment in notices.sudo().attachment_id if attachment.mimetype == 'application/pdf'
-        ]
+        batch = request.env['account.dunning.post.batch'].sudo().search([('id', '=', batch_id)]).sudo(False)
+        letters = batch and batch._get_letters()
         if not letters:
             raise NotFound()
         return request.make_response(merge_pdf(letters), headers=[

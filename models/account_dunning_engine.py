@@ -106,8 +106,8 @@ class AccountDunningEngine(models.AbstractModel):
         Columns: id, move_id, partner_id (commercial), currency_id, date_maturity, days (overdue; negative: days to
         go), residual and residual_company, total, blocked, blocked_until, set_off, amount_net (to be asked for, line
         currency), amount_net_company, customer_amount (net overdue of the customer, company currency), min_amount,
-        procedure_id, current_level_id, level_id (next one), rank, delay_days, counts (may be listed in a notice),
-        reason, next_date, is_due, live_notice_id, live_state.
+        procedure_id, current_level_id (the furthest reached), level_id (next one), rank, delay_days, counts (may be
+        listed in a notice), reason, next_date, is_due, live_notice_id, live_state.
 
         :param res.company company:
         :param datetime.date date:
@@ -123,7 +123,9 @@ class AccountDunningEngine(models.AbstractModel):
             ('unbooked', engine.env['account.dunning.ledger']._get_unbooked_table(date)),
             ('pause', engine._get_pause_table(company, date)),
             ('broken', engine._get_broken_table(company, date)),
+            ('furthest', engine._get_furthest_table()),
             ('past', engine._get_past_table(company)),
+            ('repeated', engine._get_repeated_table(company, date)),
             ('live', engine._get_live_table(company, partner_ids)),
         ]
         # MATERIALIZED: each is planned on its own, which takes half the time of planning one big join; for a single
@@ -178,7 +180,7 @@ class AccountDunningEngine(models.AbstractModel):
                    aml.amount_residual AS residual_company,
                    aml.amount_currency AS total,
                    aml.no_followup,
-                   aml.dunning_level_id AS current_level_id,
+                   aml.dunning_level_id AS own_level_id,
                    aml.dunning_last_date AS current_level_date,
                    move.payment_state,
                    COALESCE(move.dunning_procedure_id, %(customer_procedure)s, %(company_procedure)s) AS procedure_id
@@ -194,7 +196,7 @@ class AccountDunningEngine(models.AbstractModel):
                %(customers)s
             """,
             customer_procedure=self.env['res.partner']._field_to_sql('customer', 'dunning_procedure_id'),
-            company_procedure=company.dunning_procedure_id.id or None,
+            company_procedure=company._get_dunning_procedure().id or None,
             accounts=accounts,
             company=company.id,
             customers=self._get_customers_condition(SQL("aml.partner_id"), partner_ids),
@@ -301,6 +303,33 @@ class AccountDunningEngine(models.AbstractModel):
         )
 
     @api.model
+    def _get_furthest_table(self):
+        """The furthest level of lines that were reminded at other levels than the one they stand at: levels may have
+        been reordered since, or a line set back by hand. What has gone out counts: nothing is said twice."""
+        return SQL(
+            """
+            SELECT DISTINCT ON (stood.id) stood.id, stood.level_id
+              FROM (
+                    SELECT line.id, line.procedure_id, reminded.level_id, FALSE AS is_own
+                      FROM line
+                      JOIN account_dunning_notice_line reminded ON reminded.move_line_id = line.id AND reminded.live
+                      JOIN account_dunning_notice notice ON notice.id = reminded.notice_id AND notice.state = 'sent'
+                     WHERE line.residual > 0
+                       AND reminded.level_id IS DISTINCT FROM line.own_level_id
+                 UNION ALL
+                    SELECT line.id, line.procedure_id, line.own_level_id, TRUE
+                      FROM line
+                     WHERE line.own_level_id IS NOT NULL
+                       AND line.residual > 0
+                   ) stood
+              JOIN (SELECT DISTINCT procedure_id, current_level_id, behind FROM transition) standing
+                ON standing.procedure_id = stood.procedure_id
+               AND standing.current_level_id = stood.level_id
+          ORDER BY stood.id, standing.behind DESC, stood.is_own DESC
+            """
+        )
+
+    @api.model
     def _get_past_table(self, company):
         """When each customer was last reminded under each procedure (rule 6), and when a proposal was last dropped.
 
@@ -334,6 +363,26 @@ class AccountDunningEngine(models.AbstractModel):
         )
 
     @api.model
+    def _get_repeated_table(self, company, date):
+        """When each customer last got a notice of each level that is not repeated within some days."""
+        return SQL(
+            """
+            SELECT partner.commercial_partner_id AS partner_id, notice.level_id, MAX(notice.sent_date) AS last_sent
+              FROM account_dunning_notice notice
+              JOIN res_partner partner ON partner.id = notice.partner_id
+              JOIN (SELECT level_id, MAX(repeat_days) AS repeat_days FROM transition GROUP BY level_id) level
+                ON level.level_id = notice.level_id
+             WHERE notice.company_id = %(company)s
+               AND notice.state = 'sent'
+               AND notice.sent_date > %(date)s::date - level.repeat_days
+               AND partner.commercial_partner_id IN (SELECT partner_id FROM line)
+          GROUP BY partner.commercial_partner_id, notice.level_id
+            """,
+            company=company.id,
+            date=date,
+        )
+
+    @api.model
     def _get_live_table(self, company, partner_ids):
         """The notice that each customer has on its way: a proposal, in the queue, or failed."""
         return SQL(
@@ -350,11 +399,16 @@ class AccountDunningEngine(models.AbstractModel):
 
     @api.model
     def _get_verdict_tables(self, company, date):
-        """Net (3), level (5), wait (6), amount (7), and the reason: the rules over the tables above."""
+        """Net (3), level (5), wait (6), amount (7), and the reason: the rules over the tables above.
+
+        A bill whose next level the customer had lately for other bills ('repeated') waits for the next notice that goes
+        anyway, or until the level may be repeated.
+        """
         return SQL(
             """
             debit AS (
                 SELECT line.*,
+                       COALESCE(furthest.level_id, line.own_level_id) AS current_level_id,
                        %(date)s::date - line.date_maturity AS days,
                        LEAST(COALESCE(pause.amount, 0), line.residual) AS blocked,
                        pause.date_until AS blocked_until,
@@ -363,6 +417,7 @@ class AccountDunningEngine(models.AbstractModel):
                   FROM line
              LEFT JOIN pause ON pause.id = line.id
              LEFT JOIN unbooked ON unbooked.id = line.id
+             LEFT JOIN furthest ON furthest.id = line.id
                  WHERE line.residual > 0
             ),
             claim AS (
@@ -392,6 +447,7 @@ class AccountDunningEngine(models.AbstractModel):
                        transition.min_amount,
                        date_maturity + transition.delay_days AS delay_date,
                        GREATEST(past.last_sent + transition.wait_days, past.last_dropped + 1) AS wait_date,
+                       repeated.last_sent + transition.repeat_days AS repeat_date,
                        broken.date_broken IS NOT NULL AND days > 0
                            AND (past.last_sent IS NULL OR past.last_sent < broken.date_broken) AS is_broken,
                        live.notice_id AS live_notice_id,
@@ -402,6 +458,7 @@ class AccountDunningEngine(models.AbstractModel):
                        AND net.days >= transition.days_from
                        AND net.days < transition.days_to
              LEFT JOIN past ON past.partner_id = net.partner_id AND past.procedure_id = net.procedure_id
+             LEFT JOIN repeated ON repeated.partner_id = net.partner_id AND repeated.level_id = transition.level_id
              LEFT JOIN broken ON broken.id = net.id
              LEFT JOIN live ON live.partner_id = net.partner_id
             ),
@@ -429,19 +486,29 @@ class AccountDunningEngine(models.AbstractModel):
                            WHEN wait_date > %(date)s AND NOT is_broken THEN 'waiting'
                            WHEN customer_amount < min_amount THEN 'below_minimum'
                            WHEN live_state IN ('queued', 'failed') THEN 'pending'
+                           WHEN repeat_date > %(date)s AND NOT is_broken THEN 'repeated'
                            ELSE 'due'
-                       END AS rule
+                       END AS alone
                   FROM weighed
             ),
-            verdict AS (
+            gathered AS (
                 SELECT judged.*,
+                       CASE
+                           WHEN alone != 'repeated' THEN alone
+                           WHEN BOOL_OR(alone = 'due') OVER (PARTITION BY partner_id) THEN 'due'
+                           ELSE 'waiting'
+                       END AS rule
+                  FROM judged
+            ),
+            verdict AS (
+                SELECT gathered.*,
                        amount_net > 0 AS counts,
                        rule = 'due' AS is_due,
                        CASE
                            WHEN rule = 'due' AND live_notice_id IS NOT NULL AND EXISTS (
                                 SELECT FROM account_dunning_notice_line proposed
-                                 WHERE proposed.notice_id = judged.live_notice_id
-                                   AND proposed.move_line_id = judged.id
+                                 WHERE proposed.notice_id = gathered.live_notice_id
+                                   AND proposed.move_line_id = gathered.id
                                    AND proposed.live
                            ) THEN 'pending'
                            ELSE rule
@@ -451,10 +518,10 @@ class AccountDunningEngine(models.AbstractModel):
                                THEN NULL
                            WHEN rule IN ('due', 'pending') THEN %(date)s::date
                            WHEN rule = 'blocked' AND (is_stopped OR blocked_until = 'infinity') THEN NULL
-                           WHEN rule = 'blocked' THEN GREATEST(delay_date, wait_date, blocked_until + 1)
-                           ELSE GREATEST(delay_date, wait_date)
+                           WHEN rule = 'blocked' THEN GREATEST(delay_date, wait_date, repeat_date, blocked_until + 1)
+                           ELSE GREATEST(delay_date, wait_date, repeat_date)
                        END AS next_date
-                  FROM judged
+                  FROM gathered
             )
             """,
             date=date,
@@ -470,9 +537,9 @@ class AccountDunningEngine(models.AbstractModel):
             """
             SELECT *
               FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[],
-                          %s::numeric[])
-                AS t (procedure_id, current_level_id, days_from, days_to, level_id, delay_days, rank, wait_days,
-                      min_amount)
+                          %s::int[], %s::int[], %s::numeric[])
+                AS t (procedure_id, current_level_id, behind, days_from, days_to, level_id, delay_days, rank, wait_days,
+                      repeat_days, min_amount)
             """,
             *self._get_transition_columns(company.id),
         )
@@ -484,7 +551,7 @@ class AccountDunningEngine(models.AbstractModel):
         company = self.env['res.company'].browse(company_id)
         rows = self._get_transitions(self._get_procedures(company))
         # without any procedure, one row that matches nothing
-        return [list(column) for column in zip(*(rows or [(0, 0, 0, 0, 0, 0, 0, 0, 0.0)]), strict=True)]
+        return [list(column) for column in zip(*(rows or [(0,) * 11]), strict=True)]
 
     @api.model
     def _get_procedures(self, company):
@@ -502,8 +569,9 @@ class AccountDunningEngine(models.AbstractModel):
     def _get_transitions(self, procedures):
         """Where a line goes next, for every level that it can have and any number of days overdue (rule 5).
 
-        :return: rows (procedure, current level or 0, days from, days to (excluded), next level or 0, its delay in
-            days, its rank in the procedure, days to wait since the last notice, minimum amount in company currency)
+        :return: rows (procedure, current level or 0, how many levels that leaves behind, days from, days to (excluded),
+            next level or 0, its delay in days, its rank in the procedure, days to wait since the last notice, days
+            within which the level is not repeated to a customer, minimum amount in company currency)
         """
         levels_by_procedure = {
             procedure: self._get_levels(procedure) for procedure in procedures
@@ -512,14 +580,15 @@ class AccountDunningEngine(models.AbstractModel):
         rows = []
         for procedure, levels in levels_by_procedure.items():
             for current in [self.env['account.dunning.level'], *every_level]:
-                ahead = levels[self._count_levels_behind(levels, current):]
+                behind = self._count_levels_behind(levels, current)
+                ahead = levels[behind:]
                 bounds = sorted({-ANY_DAYS, 0, ANY_DAYS, *ahead.mapped('delay_days')})
                 for days_from, days_to in pairwise(bounds):
                     level = self._get_next_level(procedure, ahead, days_from)
                     rows.append((
-                        procedure.id, current.id or 0, days_from, days_to,
+                        procedure.id, current.id or 0, behind, days_from, days_to,
                         level.id or 0, level.delay_days, list(levels).index(level) if level else 0,
-                        max(procedure.min_wait_days, level.min_wait_days),
+                        max(procedure.min_wait_days, level.min_wait_days), level.repeat_days,
                         max(procedure.min_amount, level.min_amount),
                     ))
         return rows

@@ -69,11 +69,13 @@ class AccountDunningExplanation(models.AbstractModel):
             return self.env._("Paused: the payment is blocked")
         pause = pauses.sorted(lambda block: (not block.date_until, block.date_until or block.date_from))[-1]
         reason = dict(pause._fields['reason']._description_selection(self.env))[pause.reason]
-        if pause.amount and pause.currency_id:
+        # A pause of all of its lines has no amount of its own, what was promised or disputed has.
+        amount = (pause.promise_ids or pause.dispute_ids)[:1].amount if not pause.amount else pause.amount
+        if amount and pause.currency_id:
             reason = self.env._(
                 "%(reason)s of %(amount)s",
                 reason=reason,
-                amount=format_amount(self.env, pause.amount, pause.currency_id),
+                amount=format_amount(self.env, amount, pause.currency_id),
             )
         if pause.date_until:
             return self.env._(

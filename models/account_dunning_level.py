@@ -34,6 +34,12 @@ class AccountDunningLevel(models.Model):
         string="Days since last reminder",
         help="Wait longer than the procedure asks for before this level.",
     )
+    repeat_days = fields.Integer(
+        string="Not again within (days)",
+        help="A customer who had this level for other bills within so many days does not get it again for a new bill: "
+             "the bill joins the next reminder that goes out anyway, and gets one of its own after these days.\n"
+             "0: each bill goes its own way.",
+    )
     min_amount = fields.Monetary(
         string="Minimum amount",
         help="This level is not used below this net overdue amount, in company currency.",
@@ -103,6 +109,10 @@ class AccountDunningLevel(models.Model):
         'CHECK(min_wait_days BETWEEN 0 AND 9999)',
         "The days since the last reminder can't be negative, nor more than 9999.",
     )
+    _repeat_days_positive = models.Constraint(
+        'CHECK(repeat_days BETWEEN 0 AND 9999)',
+        "The days within which a level is not repeated can't be negative, nor more than 9999.",
+    )
     _min_amount_positive = models.Constraint(
         'CHECK(min_amount >= 0)',
         "The minimum amount can't be negative.",
@@ -122,9 +132,9 @@ class AccountDunningLevel(models.Model):
             level.is_credit_hold_effective = company._is_credit_hold_effective()
 
     @api.depends(
-        'delay_days', 'min_wait_days', 'min_amount', 'send_email', 'print_letter', 'send_sms', 'create_activity',
-        'activity_type_id', 'attach_invoices', 'deadline_days', 'is_formal_notice', 'credit_hold', 'charge',
-        'hand_over',
+        'delay_days', 'min_wait_days', 'repeat_days', 'min_amount', 'send_email', 'print_letter', 'send_sms',
+        'create_activity', 'activity_type_id', 'attach_invoices', 'deadline_days', 'is_formal_notice', 'credit_hold',
+        'charge', 'hand_over',
     )
     @api.depends_context('lang')
     def _compute_summary(self):
@@ -175,6 +185,8 @@ class AccountDunningLevel(models.Model):
         conditions = [when]
         if self.min_wait_days:
             conditions.append(self.env._("%(days)s days since the last reminder", days=self.min_wait_days))
+        if self.repeat_days:
+            conditions.append(self.env._("not twice within %(days)s days", days=self.repeat_days))
         if self.min_amount:
             conditions.append(self.env._(
                 "from %(amount)s on",

@@ -62,11 +62,6 @@ class AccountDunningNotice(models.Model):
     message_id = fields.Char(
         string="Message-ID", readonly=True, copy=False, help="Names the e-mail in the log of the mail server.")
     email_to = fields.Char(string="Sent to", readonly=True, copy=False)
-    is_letter_to_print = fields.Boolean(
-        string="Letter to post", readonly=True, copy=False,
-        help="The letter waits to be printed and posted.")
-    posted_date = fields.Date(
-        string="Posted on", readonly=True, copy=False, help="The day on which the letter was first printed.")
     is_fallback_letter = fields.Boolean(
         readonly=True, copy=False, help="Posted, because the recipient has no e-mail address.")
     handover_date = fields.Datetime(readonly=True, copy=False)
@@ -88,21 +83,6 @@ class AccountDunningNotice(models.Model):
         for notice in notices.sudo():
             notice._plan_activity()
         notices.run_id._update_state()
-
-    def action_print_letters(self):
-        """The letters that wait to be posted, as one PDF; they count as posted then."""
-        self.check_access('write')
-        notices = self.filtered(lambda notice: notice.state == 'sent' and notice.attachment_id)
-        if not notices:
-            raise UserError(self.env._("None of these notices has a letter to print."))
-        notices.sudo().is_letter_to_print = False
-        for company, printed in notices.filtered(lambda notice: not notice.posted_date).grouped('company_id').items():
-            printed.sudo().posted_date = company._get_dunning_today()
-        return {
-            'type': 'ir.actions.act_url',
-            'url': '/account_dunning/letters/' + ','.join(str(notice_id) for notice_id in notices.ids),
-            'target': 'new',
-        }
 
     #=== SCHEDULED ACTION ===#
 

@@ -259,7 +259,7 @@ class AccountDunningRun(models.Model):
                 self._write_proposals(partner_ids)
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             raise  # somebody else was faster: Odoo tries the whole transaction again
-        except psycopg2.Error as error:
+        except psycopg2.Error:
             if len(partner_ids) > 1:
                 middle = len(partner_ids) // 2
                 self._prepare_batch(partner_ids[:middle])
@@ -269,7 +269,9 @@ class AccountDunningRun(models.Model):
             customer = self.env['res.partner'].browse(partner_ids[0])
             self.sudo().failure_reason = "\n".join(filter(None, [
                 self.failure_reason,
-                self.env._("%(customer)s: %(error)s", customer=customer.display_name, error=error),
+                self.env._(
+                    "%(customer)s: the proposal could not be written. The server's log says why.",
+                    customer=customer.display_name),
             ]))
         self.sudo().write({
             'customers_done': self.customers_done + len(partner_ids),

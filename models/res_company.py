@@ -13,7 +13,8 @@ class ResCompany(models.Model):
         comodel_name='account.dunning.procedure',
         string="Dunning procedure",
         ondelete='restrict',
-        help="For customers and invoices that have no procedure of their own; empty: they are not dunned.",
+        help="For customers and invoices that have no procedure of their own. Empty: the main company's; if that has "
+             "none either, they are not dunned.",
     )
     dunning_timezone = fields.Char(
         compute='_compute_dunning_timezone',
@@ -55,6 +56,18 @@ class ResCompany(models.Model):
         now = pytz.utc.localize(fields.Datetime.now())
         return now.astimezone(pytz.timezone(self.sudo().dunning_timezone or 'UTC')).date()
 
+    def _get_dunning_procedure(self):
+        """The procedure of the company's customers, unless they have their own: the company's, else that of the nearest
+        company above it.
+
+        :return: account.dunning.procedure, may be empty
+        """
+        self.ensure_one()
+        above = reversed(self.sudo().parent_ids)  # from the root company to this one
+        return next(
+            (company.dunning_procedure_id for company in above if company.dunning_procedure_id),
+            self.env['account.dunning.procedure'].sudo())
+
     def _is_credit_hold_effective(self):
         """Whether a customer's hold, by hand or by a dunning level, makes new orders wait.
 
@@ -69,7 +82,7 @@ class ResCompany(models.Model):
         notice is on its way."""
         self.ensure_one()
         return bool(
-            self.dunning_procedure_id
+            self._get_dunning_procedure()
             or self.env['account.dunning.notice'].sudo().search_count(
                 [('company_id', '=', self.id), ('state', 'in', LIVE_STATES)], limit=1)
             or self.env['account.move'].sudo().search_count(

@@ -608,6 +608,7 @@ class TestDelivery(DunningMailCommon):
         self.assertFalse(self.sink.mails)
         self.assertEqual(line.dunning_level_id, self.level_1)
         notice.action_print_letters()
+        notice.action_confirm_posted()
         self.assertFalse(notice.is_letter_to_print)
 
     @freeze_time('2024-03-10 08:00:00')

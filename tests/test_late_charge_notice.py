@@ -525,8 +525,8 @@ class TestLateChargeNotice(LateChargeCommon):
         late._prepare_charges(date(2024, 3, 4))
         self.assertEqual(min(late.charge_ids.filtered('date_from').mapped('date_from')), date(2024, 2, 29))
 
-    def test_letter_counts_from_the_day_it_was_printed(self):
-        """It waited from Friday 9 to Monday 12 February for somebody to print it."""
+    def test_letter_counts_from_the_day_it_was_posted(self):
+        """Made and printed on Friday 9, posted on Monday 12 February."""
         move = self._invoice(215, '2024-01-31', partner=self.consumer, currency=self.eur)
         first = self._send(self._notice(move, '2024-02-09', self.level), '2024-02-09', posted=False)
         first.write({
@@ -536,10 +536,12 @@ class TestLateChargeNotice(LateChargeCommon):
         late = self._notice(move, '2024-03-04', self.level)
         late._prepare_charges(date(2024, 3, 4))
         self.assertFalse(late.charge_ids, "not posted, not reminded")
+        with freeze_time('2024-02-09'):
+            first.action_print_letters()
+        late._prepare_charges(date(2024, 3, 4))
+        self.assertFalse(late.charge_ids, "printed is not posted")
         with freeze_time('2024-02-12'):
-            first.action_print_letters()
-        with freeze_time('2024-02-20'):
-            first.action_print_letters()
+            first.action_confirm_posted()
         self.assertEqual(first.posted_date, date(2024, 2, 12))
         late._prepare_charges(date(2024, 3, 4))
         self.assertEqual(min(late.charge_ids.filtered('date_from').mapped('date_from')), date(2024, 2, 29))

@@ -5,3 +5,5 @@ from . import account_late_charge_waive
 from . import sale_order_release
 from . import account_dunning_call
 from . import account_payment_plan_prepare
+from . import account_dunning_post_confirm
+from . import account_dunning_settings

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from ..environment.ui import Failure
 
-Level = namedtuple("Level", "id name delay_days wait_days")
+Level = namedtuple("Level", "id name delay_days wait_days repeat_days")
 DAY = datetime.timedelta(days=1)
 
 
@@ -44,7 +44,8 @@ class Oracle:
         self.flush()
         self.cr.execute(
             """SELECT level.id, level.name->>'en_US', level.delay_days,
-                      GREATEST(level.min_wait_days, procedure.min_wait_days), procedure.min_wait_days,
+                      GREATEST(level.min_wait_days, procedure.min_wait_days), level.repeat_days,
+                      procedure.min_wait_days,
                       GREATEST(level.min_amount, procedure.min_amount)
                  FROM account_dunning_level level
                  JOIN account_dunning_procedure procedure ON procedure.id = level.procedure_id
@@ -53,14 +54,15 @@ class Oracle:
             [procedure.id],
         )
         rows = self.cr.fetchall()
-        if any(row[5] for row in rows) or self.escalation != "step":
+        if any(row[6] for row in rows) or self.escalation != "step":
             raise Failure("The replay checks procedures that go step by step, without minimum amounts.")
-        self.levels = [Level(*row[:4]) for row in rows]
+        self.levels = [Level(*row[:5]) for row in rows]
         self.position = {level.id: position for position, level in enumerate(self.levels)}
-        self.wait = rows[0][4]
+        self.wait = rows[0][5]
         self.debts = {}  # by line
         self.of_customer = defaultdict(dict)
         self.last_sent = {}  # by customer
+        self.last_of_level = {}  # by customer and position
         self.settled = {}  # day by line
         self.history = defaultdict(set)  # positions by line
         self.count = 0
@@ -90,7 +92,8 @@ class Oracle:
                 position = None if debt.is_paused(day) else self._next(debt, day)
                 if position is not None:
                     due[debt.line] = position
-            if due:
+            # What the customer had lately for other bills is not said again, unless a notice goes out anyway.
+            if due and any(not self._is_repeated(customer, position, day) for position in due.values()):
                 total = sum(
                     (
                         debt.bill.amount
@@ -112,6 +115,10 @@ class Oracle:
             waited = last is None or (day - last).days >= level.wait_days
             return position if late >= level.delay_days and waited else None
         return None
+
+    def _is_repeated(self, customer, position, day):
+        last = self.last_of_level.get((customer, position))
+        return last is not None and (day - last).days < self.levels[position].repeat_days
 
     # === WHAT WENT OUT === #
 
@@ -190,7 +197,9 @@ class Oracle:
         if due and amount != expected:
             yield f"asks for {amount}, by the file {expected} is overdue."
         if advancing:
-            self.sent[max(advancing.values())] += 1
+            highest = max(advancing.values())
+            self.sent[highest] += 1
+            self.last_of_level[customer, highest] = day
 
     def _check_step(self, day, debt, position):
         name = self.levels[position].name

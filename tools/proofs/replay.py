@@ -107,7 +107,8 @@ class Replay:
         odoo, company = self.odoo, self.company
         if not company.chart_template:
             odoo["account.chart.template"].try_loading("generic_coa", company=company, install_demo=False)
-        company.partner_id.write({"tz": "UTC", "street": "1 Ledger Lane", "city": "Springfield"})
+        company.partner_id.write({
+            "tz": "UTC", "street": "1 Ledger Lane", "city": "Springfield", "email": "accounts@ledger.example"})
         procedure = odoo.ref(f"account_dunning.{PROCEDURES[self.options.procedure]}")
         procedure.mode = "automatic"
         company.dunning_procedure_id = procedure

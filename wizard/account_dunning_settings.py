@@ -1,0 +1,95 @@
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+
+# What the dialog shows of the company; the general settings have the same
+COMPANY_FIELDS = (
+    'dunning_procedure_id',
+    'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
+    'credit_auto_release',
+    'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
+    'late_charge_product_id', 'late_charge_account_id', 'late_charge_post',
+)
+
+
+class AccountDunningSettings(models.TransientModel):
+    """The company's settings of dunning and credit, for who manages accounting: Odoo's general settings are open to
+    those alone who may change everything."""
+
+    _name = 'account.dunning.settings'
+    _description = "Dunning settings"
+
+    company_id = fields.Many2one(
+        comodel_name='res.company', required=True, readonly=True, default=lambda self: self.env.company)
+    currency_id = fields.Many2one(related='company_id.currency_id')
+    is_branch = fields.Boolean(compute='_compute_is_branch')
+    dunning_procedure_id = fields.Many2one(
+        comodel_name='account.dunning.procedure',
+        domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]")
+    account_use_credit_limit = fields.Boolean(string="Sales credit limit")
+    credit_control_policy = fields.Selection(
+        selection='_selection_credit_control_policy', string="Over the limit", required=True)
+    credit_overdue_days = fields.Integer(string="Old debts after (days)")
+    credit_overdue_amount = fields.Monetary(string="Old debts above")
+    credit_auto_release = fields.Boolean(string="Free held orders when the customer pays")
+    promise_max_days = fields.Integer(string="Longest promise (days)")
+    promise_grace_days = fields.Integer(string="Grace after a promise (days)")
+    plan_grace_days = fields.Integer(string="Grace after an installment (days)")
+    plan_broken_hold = fields.Boolean(string="Credit hold when a plan is broken")
+    plan_reminder_days = fields.Integer(string="Remind before an installment (days)")
+    late_charge_product_id = fields.Many2one(comodel_name='product.product', string="Charge product")
+    late_charge_account_id = fields.Many2one(comodel_name='account.account', string="Charge account")
+    late_charge_post = fields.Boolean(string="Post charge invoices")
+
+    @api.model
+    def _selection_credit_control_policy(self):
+        return self.env['res.company']._fields['credit_control_policy']._description_selection(self.env)
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends('company_id')
+    def _compute_is_branch(self):
+        for settings in self:
+            settings.is_branch = bool(settings.company_id.sudo().parent_id)
+
+    #=== CRUD METHODS ===#
+
+    @api.model
+    def default_get(self, fields):
+        # EXTENDS 'base': what the company has now
+        values = super().default_get(fields)
+        company = self._get_company()
+        values.update({
+            name: company._fields[name].convert_to_write(company[name], company)
+            for name in COMPANY_FIELDS if name in fields
+        })
+        return values
+
+    #=== ACTION METHODS ===#
+
+    def action_save(self):
+        """Write the settings to the company.
+
+        :raise AccessError: to who does not manage accounting
+        """
+        self.ensure_one()
+        company = self._get_company()
+        names = [
+            name for name in COMPANY_FIELDS
+            # a branch is one creditor with its main company, which says so for both
+            if not (self.is_branch and name in company._get_company_root_delegated_field_names())
+        ]
+        changes = {
+            name: self._fields[name].convert_to_write(self[name], self)
+            for name in names if self[name] != company[name]
+        }
+        if changes:
+            company.write(changes)
+        return {'type': 'ir.actions.client', 'tag': 'soft_reload'}
+
+    def _get_company(self):
+        """The company whose settings these are, with the rights to change them."""
+        company = self.company_id or self.env.company
+        if not self.env.user.has_group('account.group_account_manager') or company not in self.env.user.company_ids:
+            raise AccessError(self.env._("Only an accounting administrator of the company can see and change this."))
+        # Checked just above: who manages accounting may choose how the company reminds, and nothing else of it.
+        return company.sudo()
