@@ -384,6 +384,13 @@ class TestCreditFlow(CreditCommon, CronMixinCase):
         by_salesperson.order_line[0].price_unit = 300
         self.assertEqual(order.amount_total, 700)
 
+    def test_credit_manager_without_other_rights_reads_the_whole_held_order(self):
+        order = self._order(1500)
+        order.with_user(self.salesperson).action_request_release()
+        form = Form(order.with_user(self.credit_manager), view='account_dunning.sale_order_view_form_credit')
+        self.assertEqual(form.credit_state, 'hold')
+        self.assertEqual(len(form.order_line), 1)
+
     def test_credit_manager_lets_a_confirmed_order_grow(self):
         order = self._order(900, confirm=True)
         self.credit_manager.group_ids |= self.env.ref('sales_team.group_sale_salesman_all_leads')

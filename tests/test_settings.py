@@ -57,3 +57,14 @@ class TestSettings(DunningCommon):
         settings.invalidate_recordset()
         with self.assertRaises(AccessError):
             settings.action_save()
+
+
+@tagged('post_install', '-at_install')
+class TestViews(DunningCommon):
+
+    def test_every_view_suits_who_sees_it(self):
+        """As Odoo checks them when the addon is installed; it only logs what it finds."""
+        ids = self.env['ir.model.data'].search([
+            ('module', '=', 'account_dunning'), ('model', '=', 'ir.ui.view')]).mapped('res_id')
+        with self.assertNoLogs('odoo.addons.base.models.ir_ui_view', 'WARNING'):
+            self.env['ir.ui.view'].sudo().browse(ids)._check_xml()
