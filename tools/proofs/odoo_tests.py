@@ -1,7 +1,8 @@
 """odoo-tests          Odoo's own tests without and with the addon, and what differs (--modules a,b --only without|with)
 
-The tests that Odoo runs once everything is installed (`post_install`), of account, sale, account_payment and portal,
-on two copies of one database: one with the addon, one without. The difference must be empty.
+The tests that Odoo runs once everything is installed (`post_install`), of account, sale, account_payment and portal or
+of the modules named, on two copies of one database with these modules: one with the addon, one without. The difference
+must be empty.
 """
 import argparse
 import json
@@ -64,6 +65,9 @@ def run(env, side, modules, nice):
     source = database.base(env)
     with env.lock(f"database-{source}"):
         database.copy(env, source, name)
+    missing = [module for module in modules if module not in database.BASE_MODULES]
+    if missing:
+        database.install(env, name, missing)
     if side == "with":
         database.install(env, name, [ADDON])
     leave_statistics_alone(name)
