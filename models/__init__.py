@@ -24,6 +24,7 @@ from . import account_dunning_notice_letter
 from . import account_dunning_hand_over
 from . import account_dunning_pause
 from . import ir_attachment
+from . import ir_qweb_field_dunning_day
 from . import ir_actions_report
 
 # What the screens show

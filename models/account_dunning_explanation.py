@@ -1,5 +1,7 @@
 from odoo import api, models
-from odoo.tools import format_amount, format_date
+from odoo.tools import format_amount
+
+from ..utils.days import format_day
 
 
 class AccountDunningExplanation(models.AbstractModel):
@@ -118,4 +120,4 @@ class AccountDunningExplanation(models.AbstractModel):
     def _format_day(self, date):
         """A day as short as can be: the year only when it helps."""
         this_year = self.env.company._get_dunning_today().year
-        return format_date(self.env, date, date_format='d MMM' if date.year == this_year else 'd MMM y')
+        return format_day(self.env, date, short=True, with_year=date.year != this_year)

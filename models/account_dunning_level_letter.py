@@ -6,8 +6,10 @@ from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import format_amount, format_date, is_html_empty
+from odoo.tools import format_amount, is_html_empty
 from odoo.tools.misc import get_lang
+
+from ..utils.days import format_day
 
 # What the words of a letter may name. Fixed: the texts are filled in, never evaluated.
 LETTER_PLACEHOLDERS = (
@@ -96,6 +98,11 @@ class AccountDunningLevel(models.Model):
         self.ensure_one()
         return self._fill_letter_texts(self, values)
 
+    def _render_letter_title(self, values):
+        """The title alone (str); see `_render_letter_texts`."""
+        self.ensure_one()
+        return self._fill_placeholders(self.letter_title or self.name or '', values)
+
     def _fill_letter_texts(self, words, values):
         """See `_render_letter_texts`.
 
@@ -157,17 +164,14 @@ class AccountDunningLevel(models.Model):
 
     def _get_sample_placeholders(self):
         today = fields.Date.context_today(self)
-        deadline = ''
-        if self.deadline_days:
-            deadline = format_date(self.env, today + timedelta(self.deadline_days), date_format='long')
         currency = self.currency_id or self.env.company.currency_id
         return {
             'customer': "Azure Interior",
             'contact': "Brandon Freeman",
             'company': self.env.company.name,
-            'date': format_date(self.env, today, date_format='long'),
-            'deadline': deadline,
+            'date': format_day(self.env, today),
+            'deadline': format_day(self.env, self.deadline_days and today + timedelta(self.deadline_days)),
             'amount_due': format_amount(self.env, 1250, currency),
-            'last_reminder_date': format_date(self.env, today - timedelta(14), date_format='long'),
+            'last_reminder_date': format_day(self.env, today - timedelta(14)),
             'collector': self.env.user.name,
         }

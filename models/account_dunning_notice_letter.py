@@ -1,9 +1,15 @@
+import re
+
 from odoo import api, fields, models
-from odoo.tools import SQL, format_amount, format_date, format_list
+from odoo.tools import SQL, format_amount, format_list
 from odoo.tools.misc import get_lang
+
+from ..utils.days import format_day
 
 # A SEPA transfer carries at most so many characters of free text (EPC implementation guidelines, AT-T009).
 REMITTANCE_TEXT_LENGTH = 140
+FORBIDDEN_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\\/:*?"<>|]+')  # by any of today's file systems
+FILE_TITLE_LENGTH = 60
 
 
 class AccountDunningNotice(models.Model):
@@ -63,10 +69,13 @@ class AccountDunningNotice(models.Model):
         return self.sent_date or self.company_id._get_dunning_today()
 
     def _get_letter_print_name(self):
-        """What the printed PDF is called (str), without extension."""
+        """What the printed PDF is called (str), without extension: the letter's title in the recipient's language, and
+        its number."""
         self.ensure_one()
+        notice = self.with_context(lang=self._get_letter_lang())
         number = self.name if self.name != '/' else fields.Date.to_string(self._get_letter_date())
-        return self.env._("Reminder %s", number).replace('/', '-')
+        title = notice.level_id._render_letter_title(notice._get_letter_placeholders())
+        return FORBIDDEN_IN_FILE_NAMES.sub('-', f"{title[:FILE_TITLE_LENGTH].strip()} {number}")
 
     def _get_letter_recipient(self):
         self.ensure_one()
@@ -119,21 +128,21 @@ class AccountDunningNotice(models.Model):
             'customer': self.partner_id.name or '',
             'contact': recipient.name or recipient.commercial_partner_id.name or '',
             'company': self.company_id.name,
-            'date': format_date(self.env, self._get_letter_date(), date_format='long'),
-            'deadline': format_date(self.env, self.deadline, date_format='long') if self.deadline else '',
+            'date': format_day(self.env, self._get_letter_date()),
+            'deadline': format_day(self.env, self.deadline),
             'amount_due': self._get_letter_amount(),
             'last_reminder_date': last_reminder._format_sent_date() if last_reminder else '',
             'collector': self._get_letter_sender()['name'],
         }
 
-    def _format_sent_date(self, date_format='long'):
+    def _format_sent_date(self):
         self.ensure_one()
-        return format_date(self.env, self.sent_date or self.date, date_format=date_format)
+        return format_day(self.env, self.sent_date or self.date)
 
     def _get_letter_earlier_dates(self):
-        """The days of the earlier written reminders, as text: "Nov 1, 2026 and Nov 15, 2026"."""
+        """The days of the earlier written reminders, as text: "November 1, 2026 and November 15, 2026"."""
         self.ensure_one()
-        return format_list(self.env, [notice._format_sent_date('medium') for notice in self.earlier_notice_ids])
+        return format_list(self.env, [notice._format_sent_date() for notice in self.earlier_notice_ids])
 
     def _get_letter_amount(self):
         """What is to be paid, charges included, as text: "1,200.00 €", or "1,200.00 € and $ 300.00"."""
