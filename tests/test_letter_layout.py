@@ -11,7 +11,10 @@ DIN_LAYOUT = """
     <div class="article" t-att-data-oe-model="o and o._name" t-att-data-oe-id="o and o.id">
         <div name="din_address"><t t-out="address"/></div>
         <div name="din_information"><t t-if="din5008_document_information" t-out="din5008_document_information"/></div>
-        <h2><t t-if="din5008_document_title" t-out="din5008_document_title"/><t t-else="" t-out="docs[0].display_name"/></h2>
+        <h2>
+            <t t-if="din5008_document_title" t-out="din5008_document_title"/>
+            <t t-else="" t-out="docs[0].display_name"/>
+        </h2>
         <t t-out="0"/>
     </div>
     <div class="footer"/>
