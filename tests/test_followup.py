@@ -197,8 +197,8 @@ class TestFollowup(DunningCommon):
 
     def test_next_step_before_and_on_the_day(self):
         line = self._create_due_invoice('2024-03-18')
-        self.assertEqual(self._next_step(), "Next: Level 1 on 21 Mar")
-        self.assertEqual(line.move_id.dunning_next_step, "Next: Level 1 on 21 Mar")
+        self.assertEqual(self._next_step(), "Next: Level 1 on Mar 21")
+        self.assertEqual(line.move_id.dunning_next_step, "Next: Level 1 on Mar 21")
         with freeze_time('2024-03-21'):
             self.assertEqual(self._next_step(), "Next: Level 1, due now")
             self._prepare('2024-03-21')
@@ -208,7 +208,7 @@ class TestFollowup(DunningCommon):
         self._create_due_invoice('2024-03-18')
         self.level_1.sudo().delay_days = 300
         self.procedure.sudo().level_ids[1:].active = False
-        self.assertEqual(self._next_step(), "Next: Level 1 on 12 Jan 2025")
+        self.assertEqual(self._next_step(), "Next: Level 1 on Jan 12, 2025")
 
     def test_paused_customer_says_until_when_and_why(self):
         line = self._create_due_invoice('2024-03-10', 1200.0)
@@ -218,7 +218,7 @@ class TestFollowup(DunningCommon):
             'move_line_ids': [fields.Command.set(line.ids)],
         })
         text = self._next_step()
-        self.assertTrue(text.startswith("Paused until 3 Apr: Promise to pay of"), text)
+        self.assertTrue(text.startswith("Paused until Apr 3: Promise to pay of"), text)
         self.assertIn("1,200.00", text)
         line.move_id.invalidate_recordset(['dunning_next_step'])
         self.assertEqual(line.move_id.dunning_next_step, text)
@@ -323,7 +323,7 @@ class TestFollowup(DunningCommon):
     def test_remind_explains_why_there_is_nothing_to_send(self):
         self._create_due_invoice('2024-03-18', 300.0)
         followup = self.Followup.search([('partner_id', '=', self.partner_a.id)])
-        with self.assertRaisesRegex(UserError, "Next: Level 1 on 21 Mar"):
+        with self.assertRaisesRegex(UserError, "Next: Level 1 on Mar 21"):
             followup.action_remind()
         self.assertFalse(self.Notice.search([('partner_id', '=', self.partner_a.id)]))
 

@@ -569,7 +569,7 @@ class TestLateChargeNotice(LateChargeCommon):
         page = html.fromstring(f'<div>{section}</div>')
         text = ' '.join(page.text_content().split())
         for expected in (
-            self.move.name, "125.00", "40.00", "165.00", "12.5 %", "02/01/2024", "02/10/2024", "Statutory interest",
+            self.move.name, "125.00", "40.00", "165.00", "12.5 %", "Feb 1, 2024", "Feb 10, 2024", "Statutory interest",
         ):
             self.assertIn(expected, text)
 
