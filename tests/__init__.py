@@ -31,3 +31,4 @@ from . import test_tour
 from . import test_levels_in_order
 from . import test_post
 from . import test_settings
+from . import test_fuzz
