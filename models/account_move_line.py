@@ -54,6 +54,11 @@ class AccountMoveLine(models.Model):
             and line.amount_residual_currency > 0
         ).sorted(lambda line: (line.date_maturity or line.date, line.id))
 
+    def _sale_create_reinvoice_sale_line(self):
+        # EXTENDS 'sale': a vendor's bill that is passed on makes the order grow; the money is spent already
+        with self.env['sale.order']._let_grow():
+            return super()._sale_create_reinvoice_sale_line()
+
     def _reconcile_post_hook(self, data):
         # EXTENDS 'account': agreements show at once what was paid, and a paid bill ends the holds that it caused
         result = super()._reconcile_post_hook(data)

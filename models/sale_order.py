@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import formatLang
 
@@ -29,6 +29,7 @@ TERMS_FIELDS = (
 # Keys of `cr.cache`: no context key can be taken for them.
 CHECKED_ORDERS = 'account_dunning.checked_orders'
 WATCHED_ORDERS = 'account_dunning.watched_orders'
+GROWN_BY_PROGRAM = 'account_dunning.grown_by_program'
 
 
 class CreditDecision(NamedTuple):
@@ -214,6 +215,14 @@ class SaleOrder(models.Model):
         """The one way to write the outcome of a check; not callable from outside."""
         return super().write(vals)  # pylint: disable=super-method-mismatch
 
+    def _get_under_validation_exceptions(self):
+        # EXTENDS OCA's 'base_tier_validation', where it is installed: credit is decided while an order is validated
+        return [*getattr(super(), '_get_under_validation_exceptions', list)(), *CREDIT_FIELDS]
+
+    def _get_after_validation_exceptions(self):
+        # EXTENDS OCA's 'base_tier_validation', where it is installed: and after it
+        return [*getattr(super(), '_get_after_validation_exceptions', list)(), *CREDIT_FIELDS]
+
     def _recompute_figures(self, fnames):
         """Amounts, rates and statuses that came in as values are computed again."""
         for fname in ORDER_FIGURES:
@@ -225,12 +234,15 @@ class SaleOrder(models.Model):
     def action_confirm(self):
         # EXTENDS 'sale': one look at the ledger for the whole batch, see `_confirmation_error_message()`
         self.check_access('write')  # who may not confirm learns nothing from the check
-        with self._checked_for_credit() as decisions:
-            refused = self.filtered(
+        orders = self - self._hold_of_payments()
+        if not orders:
+            return True
+        with orders._checked_for_credit() as decisions:
+            refused = orders.filtered(
                 lambda order: decisions and order.id in decisions and decisions[order.id].needs_release)
             if len(refused) > 1:
                 raise UserError("\n\n".join(order._get_refusal(decisions[order.id]) for order in refused))
-            return super().action_confirm()
+            return super(SaleOrder, orders).action_confirm()
 
     def action_request_release(self):
         """Ask the credit managers to let the quotations through.
@@ -569,8 +581,10 @@ class SaleOrder(models.Model):
                 order._conclude_credit(decision)
             else:
                 unchecked |= order
-        grown = (orders - entered).filtered(
-            lambda order: order.state == 'sale' and order._has_grown_since(before[order][1]))
+        confirmed = (orders - entered).filtered(lambda order: order.state == 'sale' and before[order][1])
+        for order in confirmed:
+            order._check_debtor_stays(before[order][1])
+        grown = confirmed.filtered(lambda order: order._has_grown_since(before[order][1]))
         (unchecked | grown)._check_credit_of_confirmed(grown)
 
     def _has_grown_since(self, key):
@@ -597,6 +611,47 @@ class SaleOrder(models.Model):
                 price = line.price_unit * (1 - line.discount / 100)
             amount += max(quantity, 0.0) * price if line.product_uom_qty >= 0 else min(quantity, 0.0) * price
         return self.currency_id.round(amount)
+
+    def _check_debtor_stays(self, key):
+        """Nobody but a credit manager takes a confirmed order off a customer's account: it would make room for more.
+
+        :param tuple key: of `_get_growth_key()`, before the change
+        :raise UserError: when a customer whose limit blocks would owe less by it
+        """
+        self.ensure_one()
+        company_id, debtor_id, *_rest = key
+        if debtor_id == self.sudo()._get_credit_debtor().id:
+            return
+        if self.env.user.has_group('account_dunning.group_credit_manager'):
+            return
+        company = self.env['res.company'].sudo().browse(company_id)
+        debtor = self.env['res.partner'].sudo().browse(debtor_id)
+        terms = debtor._get_credit_terms(company, company.root_id._get_dunning_today())[debtor]
+        if terms.policy == 'block' and terms.limit:
+            raise UserError(self.env._(
+                "%(order)s is confirmed on the account of %(customer)s: only a credit manager can move it to another "
+                "customer's.", order=self.name, customer=debtor.display_name))
+
+    @contextmanager
+    def _let_grow(self):
+        """Within, a program makes confirmed orders grow, and nobody is there who could ask for a release: it passes,
+        is noted, and the credit managers are told. For the flows that do such a thing, and not reachable from outside.
+        """
+        cache = self.env.cr.cache
+        depth = cache.get(GROWN_BY_PROGRAM, 0)
+        cache[GROWN_BY_PROGRAM] = depth + 1
+        try:
+            yield
+        finally:
+            cache[GROWN_BY_PROGRAM] = depth
+
+    def _is_grown_by_program(self):
+        """Whether the change is a consequence of something else, such as the freight of a delivery: a program makes it
+        with rights that the user does not have."""
+        user = self.env.user
+        return bool(self.env.cr.cache.get(GROWN_BY_PROGRAM)) or self.env.su and (
+            self.env.uid == SUPERUSER_ID
+            or user._is_internal() and not user.has_group('sales_team.group_sale_salesman'))
 
     def _conclude_credit(self, decision):
         """The order is confirmed: keep how it passed."""
@@ -627,10 +682,32 @@ class SaleOrder(models.Model):
                     lambda order: self.env._("Changed by a credit manager, now %(amount)s",
                                              amount=order._format_amount(order.amount_total)),
                     decisions)
+            elif order in grown and order._is_grown_by_program():
+                order_sudo = order.sudo()
+                order_sudo._log_credit_decisions(
+                    lambda order: self.env._("Grown to %(amount)s by a later step, such as a delivery or a bill",
+                                             amount=order._format_amount(order.amount_total)),
+                    decisions)
+                order_sudo._ask_credit_managers(
+                    decisions, lambda order: self.env._("%(order)s has grown past the limit", order=order.name))
             else:
                 raise UserError(order._get_refusal(decision))
 
     #=== BUSINESS METHODS - PORTAL ===#
+
+    def _hold_of_payments(self):
+        """Quotations that the processing of a customer's payment confirms, such as cash on delivery: those that need a
+        release wait for it. An error would have the payment processed again and again, and nobody told.
+
+        :return: the orders that wait
+        :rtype: sale.order
+        """
+        if not self.env.su or self.env.user._is_internal() and self.env.uid != SUPERUSER_ID:
+            return self.browse()
+        return self.filtered(lambda order: (
+            order.state in ('draft', 'sent')
+            and order.transaction_ids.filtered(lambda tx: tx.state in ('pending', 'authorized', 'done'))
+        ))._hold_for_review()
 
     def _validate_order(self):
         # EXTENDS 'sale': the customer has signed, or has nothing to pay; what needs a release waits without an error
@@ -683,7 +760,12 @@ class SaleOrder(models.Model):
         self._clear_release_activities()
         self._ask_credit_managers(decisions)
 
-    def _ask_credit_managers(self, decisions):
+    def _ask_credit_managers(self, decisions, get_summary=None):
+        """Give the credit managers of each order's company something to do.
+
+        :param dict decisions: CreditDecision by order id
+        :param get_summary: function of an order, returning what the activity says; None: that it waits for a release
+        """
         managers = self.env.ref('account_dunning.group_credit_manager').sudo().all_user_ids.filtered(
             lambda user: user.active and not user.share)
         activity_type = self.env.ref('account_dunning.mail_activity_type_credit_release', raise_if_not_found=False)
@@ -700,7 +782,7 @@ class SaleOrder(models.Model):
                 'res_model_id': self.env['ir.model']._get_id(self._name),
                 'res_id': order.id,
                 'activity_type_id': activity_type.id,
-                'summary': self.env._("Release %(order)s?", order=order.name),
+                'summary': get_summary(order) if get_summary else self.env._("Release %(order)s?", order=order.name),
                 'note': Markup('<br/>').join(decisions[order.id].message.splitlines()),
                 'date_deadline': today,
                 'user_id': manager.id,

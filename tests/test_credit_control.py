@@ -384,6 +384,63 @@ class TestCreditFlow(CreditCommon, CronMixinCase):
         by_salesperson.order_line[0].price_unit = 300
         self.assertEqual(order.amount_total, 700)
 
+    def test_payment_that_confirms_an_order_leaves_it_waiting(self):
+        """Cash on delivery: Odoo confirms when it processes the payment, in the customer's name or at night."""
+        provider = self.env['payment.provider'].sudo().create({'name': "Cash", 'company_id': self.company.id})
+        for user in (self.env.ref('base.public_user'), self.env.ref('base.user_root')):
+            order = self._order(1500)
+            self.env['payment.transaction'].sudo().create({
+                'provider_id': provider.id, 'reference': f'COD {order.id}', 'amount': 1500, 'state': 'pending',
+                'payment_method_id': self.env.ref('payment.payment_method_unknown').id,
+                'currency_id': order.currency_id.id, 'partner_id': order.partner_id.id,
+                'operation': 'online_direct', 'sale_order_ids': [Command.set(order.ids)],
+            })
+            order.with_user(user).sudo().action_confirm()
+            self.assertRecordValues(order, [{'state': 'draft', 'credit_state': 'hold'}])
+            self.assertTrue(order.activity_ids.filtered(lambda activity: activity.user_id == self.credit_manager))
+
+    def test_program_that_confirms_without_a_payment_is_refused(self):
+        order = self._order(1500)
+        with self.assertRaisesRegex(UserError, "needs a release"):
+            order.with_user(self.env.ref('base.user_root')).sudo().action_confirm()
+        self.assertEqual(order.state, 'draft')
+
+    def test_growth_by_a_later_step_passes_and_is_told(self):
+        """The freight of a delivery is added with rights that who delivers does not have."""
+        deliverer = new_test_user(
+            self.env, login='deliverer', groups='base.group_user', company_id=self.company.id,
+            company_ids=[Command.set(self.company.ids)])
+        order = self._order(900, confirm=True)
+        freight = {'order_id': order.id, 'product_id': self.product.id, 'price_unit': 300, 'tax_ids': False}
+        order.env['sale.order.line'].with_user(deliverer).sudo().create(freight)
+        self.assertEqual(order.amount_total, 1200)
+        self.assertIn("Grown to", order.message_ids[0].body)
+        self.assertTrue(order.activity_ids.filtered(lambda activity: activity.user_id == self.credit_manager))
+        with self.assertRaisesRegex(UserError, "needs a release"):
+            order.env['sale.order.line'].with_user(self.salesperson).create({**freight, 'price_unit': 500})
+
+    def test_growth_within_a_bill_that_is_passed_on(self):
+        order = self._order(900, confirm=True).with_user(self.salesperson)
+        with order._let_grow():
+            order.order_line.price_unit = 1200
+        self.assertEqual(order.amount_total, 1200)
+        with self.assertRaisesRegex(UserError, "needs a release"):
+            order.order_line.price_unit = 1300
+
+    def test_confirmed_order_stays_on_its_customer_s_account(self):
+        order = self._order(900, confirm=True)
+        other = self.env['res.partner'].create({'name': "Fresh", 'is_company': True})
+        for values in ({'partner_invoice_id': other.id}, {'partner_id': other.id, 'partner_invoice_id': other.id}):
+            with (
+                self.subTest(values=values), self.assertRaisesRegex(UserError, "only a credit manager"),
+                self.env.cr.savepoint(),
+            ):
+                order.with_user(self.salesperson).write(values)
+        order.with_user(self.salesperson).partner_invoice_id = self.contact
+        self.credit_manager.group_ids |= self.env.ref('sales_team.group_sale_salesman_all_leads')
+        order.with_user(self.credit_manager).partner_invoice_id = other
+        self.assertEqual(order.partner_invoice_id, other)
+
     def test_credit_manager_without_other_rights_reads_the_whole_held_order(self):
         order = self._order(1500)
         order.with_user(self.salesperson).action_request_release()
@@ -400,7 +457,8 @@ class TestCreditFlow(CreditCommon, CronMixinCase):
         self.assertIn("Changed by a credit manager", order.message_ids[0].body)
 
     def test_confirmed_order_may_not_move_to_a_customer_over_the_limit(self):
-        order = self._order(900, confirm=True)
+        free = self.env['res.partner'].create({'name': "Without limit"})
+        order = self._order(900, partner=free, confirm=True)
         other = self.env['res.partner'].create({'name': "Other", 'credit_limit': 10})
         with self.assertRaisesRegex(UserError, "Other has reached"), self.env.cr.savepoint():
             self._as_salesperson(order).write({'partner_id': other.id, 'partner_invoice_id': other.id})
