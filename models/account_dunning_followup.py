@@ -416,6 +416,7 @@ class AccountDunningFollowup(models.Model):
         ))
         if partner_ids is None:
             self._set_date(company, date)
+            self._take_changes(company)
         self.invalidate_model()
 
     @api.model
@@ -435,22 +436,12 @@ class AccountDunningFollowup(models.Model):
     #=== BUSINESS METHODS - WHAT HAS CHANGED SINCE ===#
 
     @api.model
-    def _bring_up_to_date(self, companies):
-        """Before somebody looks: refresh the customers that something has happened to, and those for whom a new day
-        changes something. All rows are refreshed by the nightly run, and here only if it has never been."""
-        if CHANGED in self.env.cr.precommit.data:
-            self.env.flush_all()
-            self._queue_changed()
-        for company in companies.sudo():
-            today = company._get_dunning_today()
-            if not company.dunning_followup_date:
-                self._refresh(company, today)
-            elif company.dunning_followup_date < today:
-                self._queue_new_day(company, company.dunning_followup_date, today)
-        if not self.env.execute_query(SQL("SELECT FROM account_dunning_followup_change LIMIT 1")):
-            return
-        # What another reader is refreshing at this moment is left to them.
-        changed = self.env.execute_query(SQL(
+    def _take_changes(self, companies):
+        """Take what is noted as changed off the list; what another reader is refreshing at this moment is left to them.
+
+        :return: list of (id of a company, id of a customer)
+        """
+        return self.env.execute_query(SQL(
             """
             DELETE FROM account_dunning_followup_change
                   WHERE id IN (
@@ -463,6 +454,32 @@ class AccountDunningFollowup(models.Model):
             """,
             companies.ids,
         ))
+
+    @api.model
+    def _note_configuration_changed(self):
+        """Levels, procedures or a company's choice of them have changed: whoever looks next sees all rows made anew."""
+        # Plain SQL: see `_set_date()`.
+        self.env.cr.execute(SQL(
+            "UPDATE res_company SET dunning_followup_date = NULL WHERE dunning_followup_date IS NOT NULL"))
+        self.env['res.company'].invalidate_model(['dunning_followup_date'])
+
+    @api.model
+    def _bring_up_to_date(self, companies):
+        """Before somebody looks: refresh the customers that something has happened to, and those for whom a new day
+        changes something. All rows are refreshed by the nightly run, and here only if it has never been, or if the
+        configuration has changed since."""
+        if CHANGED in self.env.cr.precommit.data:
+            self.env.flush_all()
+            self._queue_changed()
+        for company in companies.sudo():
+            today = company._get_dunning_today()
+            if not company.dunning_followup_date:
+                self._refresh(company, today)
+            elif company.dunning_followup_date < today:
+                self._queue_new_day(company, company.dunning_followup_date, today)
+        if not self.env.execute_query(SQL("SELECT FROM account_dunning_followup_change LIMIT 1")):
+            return
+        changed = self._take_changes(companies)
         for company in companies.sudo():
             if partner_ids := {partner_id for company_id, partner_id in changed if company_id == company.id}:
                 self._refresh(company, company._get_dunning_today(), partner_ids)

@@ -46,6 +46,13 @@ class ResCompany(models.Model):
             zones = [contact.tz] if contact.tz else pytz.country_timezones.get(contact.country_id.code or '', ['UTC'])
             company.dunning_timezone = min(zones, key=lambda zone: pytz.timezone(zone).utcoffset(now))
 
+    def write(self, vals):
+        # EXTENDS 'base'
+        result = super().write(vals)
+        if 'dunning_procedure_id' in vals:
+            self.env['account.dunning.followup']._note_configuration_changed()
+        return result
+
     def _get_dunning_today(self):
         """The company's own today, whoever looks and wherever the server stands: in the time zone of the company's
         contact, else in the westernmost one of its country (a day late at most, never early), else UTC.

@@ -165,6 +165,32 @@ class TestFollowup(DunningCommon):
         with freeze_time('2024-03-22'):
             self.assertEqual(self._list(), {self.partner_a: 300.0, self.partner_b: 40.0})
 
+    def _reason(self):
+        return self.Followup.search([
+            ('company_id', '=', self.company.id), ('partner_id', '=', self.partner_a.id)]).reason
+
+    def test_change_of_configuration_shows_at_once(self):
+        self._create_due_invoice('2024-03-14')
+        self.assertEqual(self._reason(), 'due')
+        self.level_1.delay_days = 9
+        self.assertEqual(self._reason(), 'waiting')
+        self.company.sudo().dunning_procedure_id = False
+        self.assertEqual(self._reason(), 'no_procedure')
+        self.company.sudo().dunning_procedure_id = self.procedure
+        self.procedure.sudo().min_amount = 1000.0
+        self.level_1.delay_days = 3
+        self.assertEqual(self._reason(), 'below_minimum')
+
+    def test_nightly_refresh_leaves_nothing_noted_as_changed(self):
+        self._create_due_invoice('2024-03-10')
+        self.env.flush_all()
+        self.env.cr.precommit.run()
+        changes = self.env['account.dunning.followup.change'].sudo()
+        self.assertTrue(changes.search_count([('company_id', '=', self.company.id)]))
+        self.Followup._refresh(self.company, self.today)
+        changes.invalidate_model()
+        self.assertFalse(changes.search_count([('company_id', '=', self.company.id)]))
+
     def test_number_of_queries_does_not_depend_on_the_number_of_customers(self):
         counts = []
         for size in (2, 3, 30):  # the first only fills Odoo's own caches
