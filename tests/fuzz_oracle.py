@@ -179,15 +179,17 @@ class Oracle:
                      WHERE payment.state = 'in_process' AND payment.move_id IS NULL
                        AND payment.payment_type = 'inbound' AND payment.currency_id = %(currency)s
                        AND payment.company_id = %(company)s AND partner.commercial_partner_id = %(customer)s)
-                 - (SELECT COALESCE(SUM(tx.amount), 0)
+                 - (SELECT COALESCE(SUM(LEAST(tx.amount, invoice.open)), 0)
                       FROM payment_transaction tx
-                      JOIN res_partner partner ON partner.id = tx.partner_id
+                      JOIN account_invoice_transaction_rel rel ON rel.transaction_id = tx.id
+                      JOIN LATERAL (SELECT SUM(aml.amount_residual_currency) AS open, MIN(aml.partner_id) AS partner_id
+                                      FROM account_move_line aml
+                                      JOIN account_account account ON account.id = aml.account_id
+                                     WHERE aml.move_id = rel.invoice_id AND aml.parent_state = 'posted'
+                                       AND account.account_type = 'asset_receivable') invoice ON TRUE
+                      JOIN res_partner partner ON partner.id = invoice.partner_id
                      WHERE tx.state = 'done' AND tx.payment_id IS NULL AND tx.currency_id = %(currency)s
-                       AND partner.commercial_partner_id = %(customer)s
-                       AND EXISTS (SELECT FROM account_invoice_transaction_rel rel
-                                     JOIN account_move_line aml ON aml.move_id = rel.invoice_id
-                                    WHERE rel.transaction_id = tx.id AND aml.parent_state = 'posted'
-                                      AND aml.amount_residual > 0)) AS amount
+                       AND partner.commercial_partner_id = %(customer)s) AS amount
             """.replace('%(company)s', str(int(self.company.id))).replace('%(currency)s', str(int(currency)))
             .replace('%(customer)s', str(int(customer))).replace('%(day)s', f"'{day}'")
             .replace('%(days)s', str(STATEMENT_DAYS)))
@@ -328,8 +330,11 @@ class Oracle:
         [online] = self.rows(
             """SELECT COALESCE(SUM(tx.amount), 0) AS amount
                  FROM payment_transaction tx
-                 JOIN res_partner partner ON partner.id = tx.partner_id
+                 JOIN account_invoice_transaction_rel rel ON rel.transaction_id = tx.id
+                 JOIN account_move move ON move.id = rel.invoice_id
+                 JOIN res_partner partner ON partner.id = move.partner_id
                 WHERE tx.state IN ('authorized', 'done') AND tx.payment_id IS NULL
+                  AND move.payment_state NOT IN ('paid', 'reversed')
                   AND partner.commercial_partner_id = %s""", customer)
         return float(ledger['amount'] + drafts['amount'] - online['amount']) + sum(
             row['price_unit'] * row['quantity'] for row in orders)
