@@ -8,6 +8,8 @@ from ..utils.days import format_day
 
 # A SEPA transfer carries at most so many characters of free text (EPC implementation guidelines, AT-T009).
 REMITTANCE_TEXT_LENGTH = 140
+LETTER_SUMS = ('amount_total', 'amount_paid', 'amount_residual', 'amount_set_off', 'amount_blocked', 'amount_due')
+LONG_TABLE = 4  # lines: one that may go on to another page
 FORBIDDEN_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\\/:*?"<>|]+')  # by any of today's file systems
 FILE_TITLE_LENGTH = 60
 
@@ -165,7 +167,8 @@ class AccountDunningNotice(models.Model):
 
         :return: dicts of ``currency``, ``lines`` (account.dunning.notice.line), the totals ``amount_total``,
             ``amount_paid``, ``amount_residual``, ``amount_set_off``, ``amount_blocked``, ``amount_due``, ``charges``
-            and ``to_pay`` (floats, in the table's currency); the company's own currency comes first
+            and ``to_pay`` (floats, in the table's currency), and in a table that may need several pages the
+            ``subtotals`` (a list of dicts of the same sums) down to each line; the company's own currency comes first
         :rtype: list[dict]
         """
         self.ensure_one()
@@ -190,22 +193,26 @@ class AccountDunningNotice(models.Model):
         ]
 
     def _prepare_letter_table(self, currency, lines, charges):
-        def total(amounts):
-            return currency.round(sum(amounts))
-
-        table = {
+        lines = lines.sorted(lambda line: (line.date_maturity or line.invoice_date or self.date, line.id))
+        subtotals = [dict.fromkeys(LETTER_SUMS, 0.0)]
+        for line in lines:
+            amounts = {
+                'amount_total': line.amount_total,
+                'amount_paid': line.amount_total - line.amount_residual,
+                'amount_residual': line.amount_residual,
+                'amount_set_off': line.amount_set_off,
+                'amount_blocked': line.amount_blocked,
+                'amount_due': line._get_letter_due(),
+            }
+            subtotals.append({name: currency.round(total + amounts[name]) for name, total in subtotals[-1].items()})
+        return {
             'currency': currency,
-            'lines': lines.sorted(lambda line: (line.date_maturity or line.invoice_date or self.date, line.id)),
+            'lines': lines,
+            'subtotals': subtotals[1:] if len(lines) >= LONG_TABLE else [],
+            **subtotals[-1],
             'charges': currency.round(charges),
-            'amount_due': total(line._get_letter_due() for line in lines),
-            'amount_paid': total(line.amount_total - line.amount_residual for line in lines),
-            **{
-                fname: total(lines.mapped(fname))
-                for fname in ('amount_total', 'amount_residual', 'amount_set_off', 'amount_blocked')
-            },
+            'to_pay': currency.round(subtotals[-1]['amount_due'] + charges),
         }
-        table['to_pay'] = currency.round(table['amount_due'] + table['charges'])
-        return table
 
     def _get_letter_coming_due_lines(self):
         """The lines listed apart, because they are not yet due, sorted by due date."""

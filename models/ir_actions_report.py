@@ -19,7 +19,7 @@ from odoo.tools.mimetypes import guess_mimetype
 
 from odoo.addons.base.models.ir_actions_report import _wkhtml
 
-from ..utils import css
+from ..utils import css, pagination
 from ..utils.pdf import Letterheads, count_pages
 
 _logger = logging.getLogger(__name__)
@@ -243,13 +243,51 @@ class PrintPages:
         # A line under the header belongs to the letterhead.
         arguments = [argument for argument in arguments if argument != '--header-line']
         trees = [lxml.html.document_fromstring(str(body)) for body in bodies]
+        self.names.update((f'.{pagination.COMPACT}', '.o_dunning_carry'))
         self._prepare(trees)
+        documents = self._print_trees(trees, arguments, 'body')
+        self._fit_pages(trees, documents, arguments)
+        return documents
+
+    def _print_trees(self, trees, arguments, name):
         jobs = []
         for number, tree in enumerate(trees):
-            source = self._write_page(f'body-{number}.html', lxml.html.tostring(tree, doctype='<!DOCTYPE html>'))
-            jobs.append([*arguments, source, str(self.folder / f'body-{number}.pdf')])
-        self._run(jobs)
-        return [(self.folder / f'body-{number}.pdf').read_bytes() for number in range(len(trees))]
+            source = self._write_page(f'{name}-{number}.html', lxml.html.tostring(tree, doctype='<!DOCTYPE html>'))
+            jobs.append([*arguments, source, str(self.folder / f'{name}-{number}.pdf')])
+        if jobs:
+            self._run(jobs)
+        return [(self.folder / f'{name}-{number}.pdf').read_bytes() for number in range(len(trees))]
+
+    def _fit_pages(self, trees, documents, arguments):
+        """Documents of several pages once more: on one page if that is nearly enough, else broken where it makes sense.
+
+        :param list trees: the HTML of all documents
+        :param list documents: how they were printed (bytes); those that can be better are replaced
+        """
+        counts = [count_pages(document) for document in documents]
+        tight = [number for number, count in enumerate(counts) if count == 2]
+        compact = self._print_trees([pagination.make_compact(trees[number]) for number in tight], arguments, 'compact')
+        for number, document in zip(tight, compact, strict=True):
+            if count_pages(document) == 1:
+                documents[number], counts[number] = document, 1
+        plans = {number: pagination.Pagination(trees[number]) for number, count in enumerate(counts) if count > 1}
+        plans = {number: plan for number, plan in plans.items() if plan.units}
+        if not plans:
+            return
+        endless = pagination.get_endless_arguments(arguments, documents[next(iter(plans))])
+        measured = self._print_trees([plan.get_marked_tree() for plan in plans.values()], endless, 'measure')
+        for (number, plan), document in zip(list(plans.items()), measured, strict=True):
+            if plan.measure(document, pagination.get_margin(arguments, 'top')):
+                plan.break_pages(pagination.get_room(arguments, documents[number]))
+            else:
+                del plans[number]
+        broken = self._print_trees([plan.tree for plan in plans.values()], arguments, 'broken')
+        for (number, plan), document in zip(plans.items(), broken, strict=True):
+            if count_pages(document) == plan.page_count:
+                documents[number] = document
+            else:
+                _logger.warning("A document of %s pages was planned for %s: it is broken where it is full.",
+                                counts[number], plan.page_count)
 
     def print_letterheads(self, header, footer, parts, arguments):
         """Print each distinct pair of header and footer once.

@@ -421,7 +421,8 @@ class TestLetter(LetterCommon):
         ) as run:
             streams, kind = report._pre_render_qweb_pdf(REPORT, notices.ids)
         self.assertEqual(kind, 'pdf')
-        self.assertEqual(run.call_count, 2, "one for the letters, one for their letterheads")
+        self.assertEqual(
+            run.call_count, 4, "the letters, those of several pages measured and broken, and their letterheads")
         for position, notice in enumerate(notices):
             reader = PdfReader(io.BytesIO(streams[notice.id]['stream'].getvalue()))
             text = ' '.join('\n'.join(page.extract_text() for page in reader.pages).split())
