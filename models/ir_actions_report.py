@@ -243,7 +243,7 @@ class PrintPages:
         # A line under the header belongs to the letterhead.
         arguments = [argument for argument in arguments if argument != '--header-line']
         trees = [lxml.html.document_fromstring(str(body)) for body in bodies]
-        self.names.update((f'.{pagination.COMPACT}', '.o_dunning_carry'))
+        self.names.update(f'.{name}' for name in (pagination.COMPACT, pagination.CARRY, pagination.PAGE_TOP))
         self._prepare(trees)
         documents = self._print_trees(trees, arguments, 'body')
         self._fit_pages(trees, documents, arguments)

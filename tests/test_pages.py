@@ -43,7 +43,8 @@ class TestPages(LetterCommon):
         self.env.flush_all()
         documents = reports._print_documents(reports._get_report(report), records)
         return {
-            record: [' '.join(page.extract_text().split()) for page in PdfReader(io.BytesIO(documents[record.id])).pages]
+            record: [
+                ' '.join(page.extract_text().split()) for page in PdfReader(io.BytesIO(documents[record.id])).pages]
             for record in records
         }
 
@@ -125,7 +126,8 @@ class TestPages(LetterCommon):
                 self.assertEqual(len(signed), 1)
                 self.assertIn("For Azure Interior", signed[0])
                 # not alone: what is signed stands above
-                self.assertRegex(signed[0], r"payments count for the oldest .*with the reference PLAN/\S+ ?\. .*For Kroon Brewery")
+                self.assertRegex(
+                    signed[0], r"payments count for the oldest .*with the reference PLAN/\S+ ?\. .*For Kroon Brewery")
 
     def test_statement_carries_its_balance_forward(self):
         for _count in range(59):

@@ -13,6 +13,7 @@ from lxml import etree
 from odoo.tools.pdf import PdfFileReader
 
 LETTER = 'o_dunning_letter'  # what is looked at; other documents break as they like
+PAGE_TOP = 'o_dunning_page_top'  # where a page begins; the layout "folder" has its title there
 COMPACT = 'o_dunning_compact'  # a little tighter, when that saves a page
 CARRY = 'o_dunning_carry'  # hidden rows with the sums down to each row: shown where the table goes on
 CARRIED, BROUGHT = 'o_dunning_carried', 'o_dunning_brought'  # its two labels
@@ -27,6 +28,7 @@ ENDLESS = 15000  # mm
 MARK = 'http://mark.invalid/'
 # What rounding, and margins that a page begins with, may add to a page (points).
 TOLERANCE = 10
+FOLDER_TITLE = 26  # points: 2 rem, see the style sheet
 POINTS_PER_MM = 72 / 25.4
 
 
@@ -62,6 +64,7 @@ class Pagination:
         self.page = pages[0] if len(pages) == 1 else None
         self.units = list(find_units(self.page)) if self.page is not None else []
         self.page_count = 0
+        self.page_top = FOLDER_TITLE if tree.find_class('o_report_layout_folder') else 0
 
     #=== MEASURING ===#
 
@@ -136,7 +139,7 @@ class Pagination:
             room = height - (self._get_carry_height(last) if not last.is_last_row else 0.0)
             if last.bottom - offset > room and first is not start and first is not self.units[0]:
                 breaks.append(first)
-                start, offset = first, first.top
+                start, offset = first, first.top - self.page_top
                 if first.table is not None and not first.is_first_row:
                     offset -= first.head + self._get_carry_height(first)
                 self.page_count += 1
@@ -150,7 +153,8 @@ class Pagination:
     def _link_units(self, height):
         for unit, following in pairwise(self.units):
             unit.with_next = (
-                unit.element.tag in HEADINGS or unit.has_class('o_dunning_caption') or following.has_class(WITH_PREVIOUS)
+                unit.element.tag in HEADINGS or unit.has_class('o_dunning_caption')
+                or following.has_class(WITH_PREVIOUS)
                 or unit.is_first_row and not unit.is_last_row
             )
         last_rows = [number for number, unit in enumerate(self.units) if unit.is_last_row]
@@ -192,9 +196,12 @@ class Pagination:
             for row in self.units if row.table is unit.table and not row.is_last_row)
 
     def _break_before(self, unit):
+        if unit.element.tag == 'li':
+            add_style(unit.element, 'page-break-before: always')
+            return
+        page_top = etree.Element('div', {'class': PAGE_TOP, 'style': 'page-break-before: always'})
         if unit.table is None or unit.is_first_row:
-            element = unit.element if unit.table is None else unit.table
-            add_style(element, 'page-break-before: always')
+            (unit.element if unit.table is None else unit.table).addprevious(page_top)
             return
         body, row = unit.element.getparent(), unit.element
         table = body.getparent()
@@ -211,7 +218,7 @@ class Pagination:
         if carry is not None:
             body.append(make_carry_row(carry, CARRIED))
             rest_body.insert(0, make_carry_row(carry, BROUGHT))
-        add_style(rest, 'page-break-before: always')
+        rest.addprevious(page_top)
         for other in self.units:
             if other.element.getparent() is rest_body:
                 other.table = rest
