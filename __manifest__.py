@@ -79,6 +79,7 @@
         'views/account_payment_promise_views.xml',
         'views/account_payment_plan_views.xml',
         'views/account_payment_plan_portal_templates.xml',
+        'views/account_dunning_notice_portal_templates.xml',
         'views/account_payment_plan_extensions.xml',  # Invoice, customer and settings use the actions above.
 
         # Menus, last: they use the actions above.

@@ -1,7 +1,7 @@
 import re
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_amount, format_list
+from odoo.tools import format_amount, format_list
 from odoo.tools.misc import get_lang
 
 from ..utils.days import format_day
@@ -257,30 +257,6 @@ class AccountDunningNotice(models.Model):
         context."""
         self.ensure_one()
         return self.env['ir.qweb']._render('account_dunning.dunning_notice_mail_summary', {'o': self})
-
-    def _get_letter_portal_invoice(self):
-        """The only invoice that the letter is about; none, when there are several."""
-        self.ensure_one()
-        moves = self.line_ids.filtered(lambda line: not line.is_coming_due).move_id
-        return moves if len(moves) == 1 and moves.is_sale_document(include_receipts=True) else moves.browse()
-
-    def _get_letter_portal_url(self):
-        """Where the customer sees and pays: the invoice itself, which needs no login, or their overdue invoices."""
-        self.ensure_one()
-        invoice = self._get_letter_portal_invoice()
-        if invoice:
-            return invoice.get_base_url() + invoice.get_portal_url()
-        return self.get_base_url() + '/my/invoices?filterby=overdue_invoices'
-
-    def _ensure_portal_tokens(self):
-        """The keys of the links to single invoices, for all notices at once: an invoice's own write would look at all
-        of its accounting for each."""
-        invoices = self.env['account.move'].union(*(notice._get_letter_portal_invoice() for notice in self))
-        invoices.flush_recordset(['access_token'])
-        self.env.cr.execute(SQL(
-            "UPDATE account_move SET access_token = gen_random_uuid() WHERE id = ANY(%s) AND access_token IS NULL",
-            invoices.ids))
-        invoices.invalidate_recordset(['access_token'])
 
 
 class AccountDunningNoticeLine(models.Model):

@@ -23,6 +23,7 @@ from . import test_payment_promise
 from . import test_payment_plan
 from . import test_payment_plan_schedule
 from . import test_payment_plan_portal
+from . import test_notice_page
 from . import test_pages
 from . import test_pause_scale
 from . import test_printing

@@ -5,7 +5,6 @@ from lxml import html
 from pypdf import PdfReader
 
 from odoo.exceptions import UserError, ValidationError
-from odoo.fields import Command
 from odoo.tests import freeze_time, tagged
 
 from odoo.addons.account_dunning.models.ir_actions_report import PrintPages
@@ -197,14 +196,6 @@ class TestLetter(LetterCommon):
         self.assertEqual(build.call_args.args[1], 10)
         self.assertEqual(build.call_args.args[4], self.foreign_currency)
 
-    def test_link_to_the_invoice_or_to_all_overdue_ones(self):
-        invoice = self._create_invoice(10)
-        one = self._create_notice(self.friendly, [self._line(invoice, self.friendly)])
-        url = one._get_letter_portal_url()
-        self.assertTrue(url.endswith(f'/my/invoices/{invoice.id}?access_token={invoice.access_token}'))
-        one.sudo().write({'line_ids': [Command.create(self._line(self._create_invoice(5), self.friendly))]})
-        self.assertTrue(one._get_letter_portal_url().endswith('/my/invoices?filterby=overdue_invoices'))
-
     #=== WORDS AND PLACEHOLDERS ===#
 
     def test_customer_data_is_escaped_and_never_evaluated(self):
@@ -294,11 +285,11 @@ class TestLetter(LetterCommon):
                 self.assertEqual(mail.reply_to, '"Lotte Vermeulen" <lotte@kroon.example>')
                 body = self._text(html.fromstring(mail.body_html)).replace('\N{NO-BREAK SPACE}', ' ')
                 self.assertIn("Dear Brandon Freeman,", body)
-                self.assertIn(f"{first.name} Mar 22, 2024 40 $ 1,000.00 $ 1,000.00", body)
-                self.assertIn(f"Total in {self.currency.name} $ 1,845.50 $ 1,845.50", body)
+                self.assertIn(f"{first.name} Due on March 22, 2024, 40 days late $ 1,000.00", body)
+                self.assertIn(f"Total in {self.currency.name} $ 1,845.50", body)
                 self.assertIn("BE68539007547034", body.replace(' ', ''))
                 self.assertIn("+32 9 123 45 68", body)
-                self.assertIn('/my/invoices?filterby=overdue_invoices', mail.body_html)
+                self.assertIn(notice._get_letter_portal_url(), mail.body_html)
 
     def test_mail_in_the_language_of_the_contact(self):
         self.env['res.lang'].sudo()._activate_lang('fr_FR')

@@ -1,0 +1,138 @@
+from datetime import timedelta
+
+from lxml import html
+
+from odoo.fields import Command
+from odoo.tests import HttpCase, freeze_time, new_test_user, tagged
+
+from .letter_common import LetterCommon
+
+
+@freeze_time('2024-05-01')
+@tagged('post_install', '-at_install')
+class TestNoticePage(LetterCommon, HttpCase):
+    """The page that letters and e-mails lead to: no login, and the same sums."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.company.sudo().dunning_procedure_id = cls.friendly.procedure_id
+        cls.invoice, cls.other = cls._create_invoice(1280), cls._create_invoice(70, 20)
+        cls.notice = cls._create_notice(
+            cls.friendly, [cls._line(cls.invoice, cls.friendly), cls._line(cls.other, cls.friendly)],
+            state='sent', sent_date=cls.today)
+        cls.url = cls.notice._get_letter_portal_url()
+        cls.path = cls.url.removeprefix(cls.notice.get_base_url())
+
+    def _open(self, path=None):
+        response = self.url_open(path or self.path)
+        self.assertEqual(response.status_code, 200)
+        return response, html.fromstring(response.content)
+
+    def _rows(self, page):
+        return [
+            self._text(row).replace('\N{NO-BREAK SPACE}', ' ')
+            for row in page.xpath('//*[@name="line" or @name="to_pay"]')
+        ]
+
+    def _dispute_half(self):
+        self.env['account.dispute'].create({
+            'move_id': self.invoice.id, 'amount': 640, 'reason': 'other', 'user_id': self.env.user.id})
+
+    def test_page_needs_no_login_and_says_what_the_letter_says(self):
+        response, page = self._open()
+        self.assertNotIn('/web/login?', response.url)
+        self.assertEqual(self._rows(page), [
+            f"{self.invoice.name} Due on April 1, 2024, 30 days late $ 1,280.00 Pay",
+            f"{self.other.name} Due on April 11, 2024, 20 days late $ 70.00 Pay",
+            "To pay $ 1,350.00",
+        ])
+        self.assertEqual(response.headers['X-Robots-Tag'], 'noindex, nofollow')
+        self.assertIn(self.invoice.access_token, page.xpath(f'//a[text()="{self.invoice.name}"]/@href')[0])
+        self.assertIn("Lotte Vermeulen", response.text)
+
+    def test_page_lowers_what_is_disputed_as_the_letter_does(self):
+        self._dispute_half()
+        _response, page = self._open()
+        self.assertEqual(self._rows(page), [
+            f"{self.invoice.name} Due on April 1, 2024, 30 days late "
+            "$ 1,280.00 open, of which $ 640.00 is not asked for at present $ 640.00 Pay",
+            f"{self.other.name} Due on April 11, 2024, 20 days late $ 70.00 Pay",
+            "To pay $ 710.00",
+        ])
+        [pay] = page.xpath('//*[@name="line"][1]//a[contains(@class, "btn")]/@href')
+        response = self.url_open(pay.removeprefix(self.notice.get_base_url()).partition('#')[0])
+        self.assertEqual(response.status_code, 200)
+        self.assertIn(f'/my/invoices/{self.invoice.id}', response.url)
+        self.assertIn('640.00', response.text)
+
+    def test_page_says_what_has_been_paid_since(self):
+        self.env['account.payment.register'].with_context(
+            active_model='account.move', active_ids=self.invoice.ids).create({})._create_payments()
+        _response, page = self._open()
+        self.assertEqual(self._rows(page)[-1], "To pay $ 70.00")
+        self.assertEqual(self._text(page, 'settled'), f"Paid or credited since the letter: {self.invoice.name}")
+        self.env['account.payment.register'].with_context(
+            active_model='account.move', active_ids=self.other.ids).create({})._create_payments()
+        _response, page = self._open()
+        self.assertIn("Nothing is to be paid any more", self._text(page, 'nothing_open'))
+
+    def test_address_can_be_typed(self):
+        code = self.path.removeprefix('/reminder/')
+        self.assertRegex(code, r"^[0-9a-f]{4}(-[0-9a-f]{4}){3}$")
+        self._open(f"/reminder/{code.replace('-', '').upper()}")
+
+    def test_unknown_old_and_withdrawn_addresses_open_nothing(self):
+        for code in ('0000-0000-0000-0000', 'x', 'ö' * 16, self.notice.id, f"{self.path[-19:]}0"):
+            with self.subTest(code=code):
+                self.assertEqual(self.url_open(f'/reminder/{code}').status_code, 404)
+        self.notice.sent_date = self.today - timedelta(days=181)
+        self.assertEqual(self.url_open(self.path).status_code, 404)
+        self.notice.write({'sent_date': self.today, 'state': 'cancelled'})
+        self.assertEqual(self.url_open(self.path).status_code, 404)
+
+    def test_each_notice_has_its_own_address(self):
+        notices = self.notice + self._create_notice(self.friendly, [
+            self._line(self._create_invoice(5, partner=self.contact), self.friendly)], partner=self.customer.copy())
+        notices._ensure_portal_tokens()
+        codes = notices.mapped('access_code')
+        self.assertEqual(len(set(codes)), 2)
+        notices._ensure_portal_tokens()
+        self.assertEqual(notices.mapped('access_code'), codes)
+        salesperson = new_test_user(self.env, 'page_sales', 'sales_team.group_sale_salesman')
+        self.assertNotIn('access_code', self.env['account.dunning.notice'].with_user(salesperson).fields_get())
+
+    def test_page_in_the_language_of_the_recipient(self):
+        self.env['res.lang'].sudo()._activate_lang('fr_FR')
+        self.contact.lang = 'fr_FR'
+        response, _page = self._open()
+        self.assertIn("11 avril 2024", response.text)
+        self.assertIn("1er mai 2024", response.text)
+
+    #=== LETTER AND E-MAIL ===#
+
+    def test_letter_names_an_address_that_can_be_read(self):
+        address = self.url.partition('://')[2]
+        self.assertEqual(
+            self._text(self._render(self.notice), 'portal'), f"Online See your invoices and pay online: {address}")
+
+    def test_mail_links_each_invoice_without_a_login(self):
+        self.notice._ensure_portal_tokens()
+        summary = html.fromstring(str(self.notice._get_mail_summary()))
+        for invoice in self.invoice + self.other:
+            [link] = summary.xpath(f'//a[text()="{invoice.name}"]/@href')
+            self.assertTrue(link.endswith(f'/my/invoices/{invoice.id}?access_token={invoice.access_token}'), link)
+        self.assertEqual(summary.xpath('//a')[-1].get('href'), self.url)
+        self.assertNotIn('/my/invoices?', str(self.notice._get_mail_summary()))
+
+    def test_mail_of_a_deleted_invoice_has_no_link(self):
+        self.notice.line_ids[0].move_id = False
+        summary = html.fromstring(str(self.notice._get_mail_summary()))
+        self.assertFalse(summary.xpath(f'//a[text()="{self.invoice.name}"]'))
+        self.assertIn(self.invoice.name, summary.text_content())
+
+    def test_mail_fits_a_phone(self):
+        self.notice.sudo().write({'line_ids': [Command.create(self._line(self.other, self.friendly))]})
+        summary = html.fromstring(str(self.notice._get_mail_summary()))
+        for row in summary.xpath('//tr'):
+            self.assertLessEqual(len(row.xpath('./td')), 2)
