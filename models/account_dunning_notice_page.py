@@ -4,8 +4,6 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from odoo.addons.payment import utils as payment_utils
-
 # The address of a letter works for so many days after its date.
 PAGE_DAYS = 180
 # Without these the customer has not got the letter, or was told that it no longer counts.
@@ -106,9 +104,6 @@ class AccountDunningNoticeLine(models.Model):
         """Where the customer pays what is asked for on this line, neither more nor less (str); '' when that can't be
         done online."""
         self.ensure_one()
-        move, amount = self.move_id, self.currency_id.round(self._get_letter_due())
-        if not self._get_invoice_url() or not move._has_to_be_paid() or amount <= 0:
+        if not self._get_invoice_url():
             return ''
-        token = payment_utils.generate_access_token(move.id, amount, env=self.env)
-        return move.get_base_url() + move.get_portal_url(
-            query_string=f'&payment=True&amount={amount}&payment_token={token}', anchor='portal_pay')
+        return self.move_id._get_payment_url(self.currency_id.round(self._get_letter_due()))

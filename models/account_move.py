@@ -3,6 +3,8 @@ from collections import defaultdict
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
+from odoo.addons.payment import utils as payment_utils
+
 # What only a notice that has gone out writes
 DUNNING_HISTORY = {'dunning_level_id', 'dunning_last_date'}
 
@@ -285,6 +287,40 @@ class AccountMove(models.Model):
         return self.late_charge_row_ids.action_waive()
 
     #=== BUSINESS METHODS ===#
+
+    def _get_amounts_asked_for(self):
+        """What reminders would ask for today of overdue invoices: neither what is paused or disputed, nor what is paid
+        and not matched yet. What is only excluded from reminders is asked for all the same.
+
+        :return: the amount (float, in its currency) by invoice; those of which nothing is asked are left out
+        :rtype: dict[account.move, float]
+        """
+        asked = {}
+        for company, moves in self.grouped('company_id').items():
+            lines = moves.sudo().line_ids.filtered(
+                lambda line: line.account_id.account_type == 'asset_receivable' and not line.reconciled)
+            verdicts = self.env['account.dunning.engine']._judge(lines, company._get_dunning_today())
+            for move in moves:
+                rows = [verdicts[line] for line in lines if line.move_id == move and line in verdicts]
+                amount = move.currency_id.round(sum(
+                    float(row['amount_net'] if row['counts'] else row['residual'] - row['blocked'] - row['unbooked'])
+                    for row in rows if row['counts'] or not row['is_stopped']
+                ))
+                if amount > 0:
+                    asked[move] = amount
+        return asked
+
+    def _get_payment_url(self, amount):
+        """Where the customer pays so much of the invoice, without a login (str); '' when that can't be done online.
+
+        :param float amount: in the invoice's currency
+        """
+        self.ensure_one()
+        if self.state != 'posted' or amount <= 0 or not self._has_to_be_paid():
+            return ''
+        token = payment_utils.generate_access_token(self.id, amount, env=self.env)
+        return self.get_base_url() + self.get_portal_url(
+            query_string=f'&payment=True&amount={amount}&payment_token={token}', anchor='portal_pay')
 
     def _post(self, soft=True):
         # EXTENDS 'account': payments and credit notes free credit, corrected invoices are paused as they are now, and

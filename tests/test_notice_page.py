@@ -109,6 +109,44 @@ class TestNoticePage(LetterCommon, HttpCase):
         self.assertIn("11 avril 2024", response.text)
         self.assertIn("1er mai 2024", response.text)
 
+    #=== PAY OVERDUE ===#
+
+    def _open_overdue(self):
+        self.customer.email = 'azure@azure.example'
+        self.env['res.users'].sudo().with_context(no_reset_password=True).create({
+            'name': "Azure", 'login': 'azure_portal', 'password': 'azure_portal', 'partner_id': self.customer.id,
+            'group_ids': [Command.set(self.env.ref('base.group_portal').ids)],
+            'company_id': self.company.id, 'company_ids': [Command.set(self.company.ids)],
+        })
+        self.authenticate('azure_portal', 'azure_portal')
+        response = self.url_open('/my/invoices/overdue')
+        self.assertEqual(response.status_code, 200)
+        return response, html.fromstring(response.content)
+
+    def test_pay_overdue_asks_for_all_that_is_overdue(self):
+        _response, page = self._open_overdue()
+        self.assertIn("1,350.00", self._text(page.xpath('//*[@id="wrap"]')[0]))
+        self.assertFalse(page.xpath('//*[@name="partly_asked"]'))
+
+    def test_pay_overdue_leaves_out_what_is_disputed(self):
+        self._dispute_half()
+        _response, page = self._open_overdue()
+        text = self._text(page.xpath('//*[@id="wrap"]')[0]).replace('\N{NO-BREAK SPACE}', ' ')
+        self.assertNotIn("1,350.00", text)
+        self.assertIn("Amount $ 70.00", text)
+        self.assertEqual(
+            self._text(page, 'partly_asked').replace('\N{NO-BREAK SPACE}', ' '),
+            f"{self.invoice.name}: $ 640.00 of $ 1,280.00 is asked for at present Pay")
+        self.assertEqual((self.invoice + self.other)._get_amounts_asked_for(), {self.invoice: 640, self.other: 70})
+
+    def test_pay_overdue_of_one_disputed_bill_asks_for_the_rest(self):
+        self._dispute_half()
+        self.env['account.payment.register'].with_context(
+            active_model='account.move', active_ids=self.other.ids).create({})._create_payments()
+        response, _page = self._open_overdue()
+        self.assertIn(f'/my/invoices/{self.invoice.id}', response.url)
+        self.assertIn('amount=640.0', response.url)
+
     #=== LETTER AND E-MAIL ===#
 
     def test_letter_names_an_address_that_can_be_read(self):
