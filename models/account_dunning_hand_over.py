@@ -64,10 +64,11 @@ class AccountDunningNotice(models.Model):
             documents.append(report._render_qweb_pdf('account.account_invoices', missing.ids)[0])
         return merge_pdf(documents)
 
-    def _get_hand_over_lines(self):
+    def _get_hand_over_lines(self, least_days=1):
         """The claims as they stand today: what was paid, credited or paused since the notice is not an agency's to ask
         for. What was only excluded from further reminders is. The notice's own lines stay as they went out.
 
+        :param int least_days: how many days late a line is at least; negative: days to go
         :return: new records over the notice's lines
         :rtype: account.dunning.notice.line
         """
@@ -76,11 +77,13 @@ class AccountDunningNotice(models.Model):
             """
             SELECT *
               FROM verdict
-             WHERE days > 0
+             WHERE days >= %s
                AND (counts
                     OR (no_followup OR procedure_id IS NULL)
-                       AND NOT is_stopped AND blocked + unbooked < residual)
-            """)
+                       AND NOT is_stopped AND blocked + unbooked < residual
+                    OR days <= 0 AND NOT is_stopped AND blocked + unbooked < residual)
+            """,
+            least_days)
         rows = {
             row['id']: row
             for row in self.env['account.dunning.engine']._execute(
@@ -92,7 +95,7 @@ class AccountDunningNotice(models.Model):
             row = rows[line.move_line_id.id]
             values = {**line._prepare_amounts(row), 'is_coming_due': False}
             if not row['counts']:
-                values['amount_due'] = float(row['residual'] - row['blocked'])
+                values['amount_due'] = float(row['residual'] - row['blocked'] - row['unbooked'])
             lines += line.new(values, origin=line)
         return lines
 

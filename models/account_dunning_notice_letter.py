@@ -146,6 +146,18 @@ class AccountDunningNotice(models.Model):
         self.ensure_one()
         return format_list(self.env, [notice._format_sent_date() for notice in self.earlier_notice_ids])
 
+    def _get_letter_repeat_date(self):
+        """When the same reminder was sent before about one of these lines, as text; '' when it was not, or when the
+        level's own words name the last reminder.
+
+        :rtype: str
+        """
+        self.ensure_one()
+        before = self.earlier_notice_ids.filtered(lambda notice: notice.level_id == self.level_id)[-1:]
+        if not before or self.level_id.is_formal_notice or '{last_reminder_date}' in (self.level_id.letter_intro or ''):
+            return ''
+        return before._format_sent_date()
+
     def _get_letter_amount(self):
         """What is to be paid, charges included, as text: "1,200.00 €", or "1,200.00 € and $ 300.00"."""
         self.ensure_one()

@@ -77,11 +77,10 @@ class AccountDunningNotice(models.Model):
     def _get_page_tables(self):
         """What is to be paid today of what the letter asked for, one table per currency, see `_get_letter_tables`."""
         self.ensure_one()
-        lines = self._get_hand_over_lines()
-        if all(self.line_ids.mapped('is_coming_due')):
-            # A courtesy before the due date
-            lines = self.line_ids.filtered(lambda line: line.move_line_id and not line.move_line_id.reconciled)
-        return self._prepare_letter_tables(lines, self._get_letter_charges())
+        asked = self.line_ids.filtered(lambda line: not line.is_coming_due) or self.line_ids
+        # A courtesy before the due date asks for what will be due.
+        least_days = min([1, *asked.mapped('days_overdue')])
+        return self._prepare_letter_tables(self._get_hand_over_lines(least_days), self._get_letter_charges())
 
     def _get_page_settled_lines(self):
         """What the letter asked for and is paid or credited since."""

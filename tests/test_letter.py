@@ -118,6 +118,19 @@ class TestLetter(LetterCommon):
         letter = self._render(self._create_notice(last, lines))
         self.assertIn("our reminder of April 22, 2024", self._text(letter, 'letter_intro'))
 
+    def test_same_reminder_again_mentions_the_first(self):
+        lines = [self._line(self._create_invoice(500), self.friendly)]
+        first = self._create_notice(self.friendly, lines, state='sent', date='2024-04-20', sent_date='2024-04-22')
+        self.assertFalse(self._render(first).xpath('//*[@name="repeat"]'))
+        again = self._create_notice(self.friendly, [*lines, self._line(self._create_invoice(20), self.friendly)])
+        sentence = "We wrote to you about some of these invoices on April 22, 2024 already."
+        self.assertEqual(self._text(self._render(again), 'repeat'), sentence)
+        self.assertIn(sentence, self._text(html.fromstring(str(again._get_mail_summary()))))
+        again.state = 'cancelled'
+        # The next level's own words name it.
+        second = self._create_notice(self.reminder, lines)
+        self.assertFalse(self._render(second).xpath('//*[@name="repeat"]'))
+
     def test_letter_in_the_language_of_the_recipient(self):
         self.env['res.lang'].sudo()._activate_lang('fr_FR')
         self.contact.lang = 'fr_FR'

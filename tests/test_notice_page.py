@@ -77,6 +77,19 @@ class TestNoticePage(LetterCommon, HttpCase):
         _response, page = self._open()
         self.assertIn("Nothing is to be paid any more", self._text(page, 'nothing_open'))
 
+    def test_page_of_a_courtesy_asks_for_what_will_be_due(self):
+        coming = self._create_invoice(300, -3)
+        later = self._create_invoice(400, -20)
+        line = {**self._line(coming, self.friendly), 'amount_due': 300.0}
+        notice = self._create_notice(
+            self.friendly, [line, self._line(later, self.friendly, coming_due=True)], partner=self.customer.copy(),
+            state='sent', sent_date=self.today)
+        (coming + later).line_ids.partner_id = notice.partner_id
+        notice.partner_id.lang = 'en_US'
+        _response, page = self._open(notice._get_letter_portal_url().removeprefix(notice.get_base_url()))
+        self.assertEqual(
+            self._rows(page), [f"{coming.name} Due on May 4, 2024 $ 300.00 Pay", "To pay $ 300.00"])
+
     def test_address_can_be_typed(self):
         code = self.path.removeprefix('/reminder/')
         self.assertRegex(code, r"^[0-9a-f]{4}(-[0-9a-f]{4}){3}$")
