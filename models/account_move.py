@@ -316,10 +316,11 @@ class AccountMove(models.Model):
         :param float amount: in the invoice's currency
         """
         self.ensure_one()
-        if self.state != 'posted' or amount <= 0 or not self._has_to_be_paid():
+        invoice = self.sudo()  # who may see it may pay it; online payments are closed to customers
+        if invoice.state != 'posted' or amount <= 0 or not invoice._has_to_be_paid():
             return ''
-        token = payment_utils.generate_access_token(self.id, amount, env=self.env)
-        return self.get_base_url() + self.get_portal_url(
+        token = payment_utils.generate_access_token(invoice.id, amount, env=invoice.env)
+        return invoice.get_base_url() + invoice.get_portal_url(
             query_string=f'&payment=True&amount={amount}&payment_token={token}', anchor='portal_pay')
 
     def _post(self, soft=True):

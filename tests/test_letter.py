@@ -127,6 +127,7 @@ class TestLetter(LetterCommon):
         self.assertEqual(self._text(self._render(again), 'repeat'), sentence)
         self.assertIn(sentence, self._text(html.fromstring(str(again._get_mail_summary()))))
         again.state = 'cancelled'
+        again.flush_recordset()
         # The next level's own words name it.
         second = self._create_notice(self.reminder, lines)
         self.assertFalse(self._render(second).xpath('//*[@name="repeat"]'))
