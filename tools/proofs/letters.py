@@ -102,7 +102,8 @@ def ledger(odoo, notice):
              FROM account_dunning_notice_line line
              JOIN account_move_line aml ON aml.id = line.move_line_id
              JOIN res_currency currency ON currency.id = aml.currency_id
-            WHERE line.notice_id = %s""",
+            WHERE line.notice_id = %s
+         ORDER BY COALESCE(line.date_maturity, line.invoice_date), line.id""",
         [notice.id],
     )
     rows = odoo.cr.dictfetchall()
@@ -158,7 +159,18 @@ def expected_amounts(rows, charges):
         if lines:
             must |= {whole, whole - left, left}
         may |= {due, -set_off, set_off, -blocked, blocked, charges.get(currency, Decimal())}
+        for count in range(1, len(lines)):  # carried forward from page to page
+            may |= carried_forward(lines[:count])
     return {quantize(amount) for amount in must}, {quantize(amount) for amount in must | may}
+
+
+def carried_forward(lines):
+    """The sums down to some line of the letter's table."""
+    whole, left, set_off, blocked = (
+        sum((row[name] for row in lines), Decimal())
+        for name in ("amount_currency", "amount_residual_currency", "amount_set_off", "amount_blocked")
+    )
+    return {whole, whole - left, left, -set_off, -blocked, left - set_off - blocked}
 
 
 def quantize(amount):
