@@ -34,6 +34,7 @@ from . import account_dunning_followup
 
 # What a delay costs
 from . import account_reference_rate
+from . import account_reference_rate_fetch
 from . import account_late_charge_rule
 from . import account_late_charge_rule_tier
 from . import account_late_charge
