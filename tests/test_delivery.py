@@ -595,6 +595,17 @@ class TestDelivery(DunningMailCommon):
                 savepoint.rollback()
                 self.env.invalidate_all()
 
+    @freeze_time('2024-03-10 08:00:00')
+    def test_bill_that_was_moved_meanwhile_is_not_reminded_at_its_old_level(self):
+        """The history of another program may be entered while a proposal waits."""
+        moved, stays = self._create_due_invoice('2024-02-01'), self._create_due_invoice('2024-02-02')
+        notice = self._prepare('2024-03-10').notice_ids
+        notice.action_send()
+        moved.sudo().dunning_level_id = self.level_2
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual((moved.dunning_level_id, stays.dunning_level_id), (self.level_2, self.level_1))
+
     # === channels ===
 
     @freeze_time('2024-03-10 08:00:00')

@@ -226,6 +226,13 @@ class TestEngine(DunningCommon):
         self._receive('2024-03-08', -100.0)
         self._assert_reason(line, '2024-03-10', 'due')
 
+    def test_money_that_goes_out_takes_no_credit_away(self):
+        """It may be something else than the customer's money: in doubt nobody is reminded."""
+        line = self._create_due_invoice('2024-03-01', amount=100.0)
+        self._create_unmatched_payment('2024-03-02', 100.0, self.partner_a)
+        self._receive('2024-03-08', -100.0)
+        self._assert_reason(line, '2024-03-10', 'covered')
+
     def test_money_of_a_registered_payment_counts_once(self):
         line = self._create_due_invoice('2024-03-01', amount=100.0)
         paid = self._create_due_invoice('2024-03-01', amount=100.0).move_id

@@ -92,7 +92,7 @@ FAULTS = (
           "('kind', '=', 'compensation'), ('state', '=', 'waived')", OF_CHARGES),
     Fault("the rate is never rounded up", RULE, "if self.rate_rounding:", "if False:", OF_CHARGES),
     Fault("the floor is left out", RULE, "if floor is not None and floor", "if False and floor", OF_CHARGES),
-    Fault("consumers are charged without a reminder", RULE, "if self.free_reminder:", "if False:", OF_CHARGES),
+    Fault("consumers are charged without a reminder", RULE, "if rule.free_reminder:", "if False:", OF_CHARGES),
 )  # fmt: skip
 
 
