@@ -328,7 +328,8 @@ class Oracle:
                 WHERE sale_order.state = 'sale' AND sale_order.company_id = %s
                   AND partner.commercial_partner_id = %s""", self.company.id, customer)
         [online] = self.rows(
-            """SELECT COALESCE(SUM(tx.amount), 0) AS amount
+            """SELECT COALESCE(SUM(ROUND(
+                          tx.amount / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1), 2)), 0) AS amount
                  FROM payment_transaction tx
                  JOIN account_invoice_transaction_rel rel ON rel.transaction_id = tx.id
                  JOIN account_move move ON move.id = rel.invoice_id
