@@ -9,7 +9,7 @@ const openMenu = (section, menu) => [
 registry.category("web_tour.tours").add("account_dunning_morning", {
     url: "/odoo/customer-invoices",
     steps: () => [
-        ...openMenu("account.menu_finance_receivables", "account_dunning.account_dunning_followup_menu"),
+        ...openMenu("account_dunning.account_dunning_collections_menu", "account_dunning.account_dunning_followup_menu"),
         {
             content: "Who owes most stands first, with what happens next",
             trigger: ".o_data_row:eq(0):contains('Tour Big'):contains('In preparation: Level 1')",
@@ -25,7 +25,7 @@ registry.category("web_tour.tours").add("account_dunning_morning", {
             content: "The proposal lists the invoice",
             trigger: ".o_form_view .o_field_widget[name='line_ids'] .o_data_row:contains('INV')",
         },
-        ...openMenu("account.menu_finance_receivables", "account_dunning.account_dunning_notice_menu"),
+        ...openMenu("account_dunning.account_dunning_collections_menu", "account_dunning.account_dunning_notice_menu"),
         { content: "The proposals wait", trigger: ".o_searchview_facet:contains('Proposals')" },
         {
             content: "Drop one",
@@ -57,7 +57,7 @@ registry.category("web_tour.tours").add("account_dunning_sent", {
         { content: "Dropped", trigger: ".o_data_row:contains('Tour Small') .badge:contains('Cancelled')" },
         { content: "Open one", trigger: ".o_data_row:contains('Tour Big') td[name='partner_id']", run: "click" },
         { content: "The letter is its evidence", trigger: ".o_field_widget[name='attachment_id']:contains('DUN')" },
-        ...openMenu("account.menu_finance_receivables", "account_dunning.account_dunning_followup_menu"),
+        ...openMenu("account_dunning.account_dunning_collections_menu", "account_dunning.account_dunning_followup_menu"),
         {
             content: "The customer stands at the level now",
             trigger: ".o_data_row:contains('Tour Big') td[name='level_id']:contains('Level 1')",
