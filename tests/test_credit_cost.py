@@ -113,7 +113,8 @@ class TestCreditCost(CreditCommon):
         self._count(self.orders)  # fills the server's caches
         added_by_one = self._count(self.orders[0]) - self._count(self.orders[0], alone=True)
         added_by_all = self._count(self.orders) - self._count(self.orders, alone=True)
-        self.assertLessEqual(added_by_all, added_by_one)
+        # one of them may be a cache of the server that was emptied meanwhile; a query per customer would be a hundred
+        self.assertLessEqual(added_by_all, added_by_one + 1)
 
     def test_without_a_policy_the_ledger_is_not_read(self):
         self.assertTrue(self._get_ledger_statements(self.orders[0]))
