@@ -97,6 +97,22 @@ class AccountDunningEngine(models.AbstractModel):
         """Run `select` over the engine's query, as dictionaries."""
         return self.env.execute_query_dict(SQL("%s %s", self._get_query(company, date, partner_ids), select))
 
+    @api.model
+    def _get_amount_asked(self, row):
+        """What the customer is asked for on a line, due or not: neither what is paused, nor what has come in already.
+        What is only excluded from reminders is owed all the same; no credit is set off against it.
+
+        :param dict row: the engine's verdict on the line
+        :return: in the line's currency
+        :rtype: float
+        """
+        if row['counts']:
+            return float(row['amount_net'])
+        is_excluded = row['no_followup'] or not row['procedure_id']
+        if row['is_stopped'] or not is_excluded:
+            return 0.0
+        return max(float(row['residual'] - row['blocked'] - row['unbooked']), 0.0)
+
     #=== THE QUERY ===#
 
     @api.model

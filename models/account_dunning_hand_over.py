@@ -73,29 +73,18 @@ class AccountDunningNotice(models.Model):
         :rtype: account.dunning.notice.line
         """
         self.ensure_one()
-        verdict = SQL(
-            """
-            SELECT *
-              FROM verdict
-             WHERE days >= %s
-               AND (counts
-                    OR (no_followup OR procedure_id IS NULL)
-                       AND NOT is_stopped AND blocked + unbooked < residual
-                    OR days <= 0 AND NOT is_stopped AND blocked + unbooked < residual)
-            """,
-            least_days)
+        engine = self.env['account.dunning.engine']
         rows = {
             row['id']: row
-            for row in self.env['account.dunning.engine']._execute(
-                self.company_id, self.company_id._get_dunning_today(), verdict,
-                self.partner_id.commercial_partner_id.ids)
+            for row in engine._execute(
+                self.company_id, self.company_id._get_dunning_today(),
+                SQL("SELECT * FROM verdict WHERE days >= %s", least_days), self.partner_id.commercial_partner_id.ids)
+            if engine._get_amount_asked(row) > 0
         }
         lines = self.line_ids.browse()
         for line in self.line_ids.filtered(lambda line: line._is_in(rows)):
             row = rows[line.move_line_id.id]
-            values = {**line._prepare_amounts(row), 'is_coming_due': False}
-            if not row['counts']:
-                values['amount_due'] = float(row['residual'] - row['blocked'] - row['unbooked'])
+            values = {**line._prepare_amounts(row), 'is_coming_due': False, 'amount_due': engine._get_amount_asked(row)}
             lines += line.new(values, origin=line)
         return lines
 

@@ -295,17 +295,15 @@ class AccountMove(models.Model):
         :return: the amount (float, in its currency) by invoice; those of which nothing is asked are left out
         :rtype: dict[account.move, float]
         """
-        asked = {}
+        engine, asked = self.env['account.dunning.engine'], {}
         for company, moves in self.grouped('company_id').items():
             lines = moves.sudo().line_ids.filtered(
                 lambda line: line.account_id.account_type == 'asset_receivable' and not line.reconciled)
-            verdicts = self.env['account.dunning.engine']._judge(lines, company._get_dunning_today())
+            verdicts = engine._judge(lines, company._get_dunning_today())
             for move in moves:
-                rows = [verdicts[line] for line in lines if line.move_id == move and line in verdicts]
                 amount = move.currency_id.round(sum(
-                    float(row['amount_net'] if row['counts'] else row['residual'] - row['blocked'] - row['unbooked'])
-                    for row in rows if row['counts'] or not row['is_stopped']
-                ))
+                    engine._get_amount_asked(verdicts[line])
+                    for line in lines if line.move_id == move and line in verdicts))
                 if amount > 0:
                     asked[move] = amount
         return asked

@@ -162,6 +162,49 @@ class TestNoticePage(LetterCommon, HttpCase):
 
     #=== LETTER AND E-MAIL ===#
 
+    def _receive(self, amount):
+        """Money of the customer that nobody has matched yet."""
+        line = self._line_of(self.other)
+        bank = self.company_data['default_journal_bank']
+        self.env['account.move'].create({
+            'move_type': 'entry', 'date': '2024-04-20', 'journal_id': bank.id,
+            'line_ids': [
+                Command.create({
+                    'account_id': line.account_id.id, 'partner_id': line.partner_id.id, 'balance': -amount}),
+                Command.create({'account_id': bank.default_account_id.id, 'balance': amount}),
+            ]}).action_post()
+
+    def _line_of(self, move):
+        return move.line_ids.filtered(lambda line: line.account_type == 'asset_receivable')
+
+    def test_pay_overdue_asks_for_nothing_that_has_come_in(self):
+        """Unmatched money covers the oldest bill first: what is covered is not asked for, and the rest is."""
+        self._receive(1300)
+        self.assertEqual((self.invoice + self.other)._get_amounts_asked_for(), {self.other: 50})
+        self._receive(50)
+        self.assertEqual((self.invoice + self.other)._get_amounts_asked_for(), {})
+        _response, page = self._open_overdue()
+        self.assertFalse(page.xpath('//form[@id="o_payment_form"]'), "nothing to pay")
+        self.assertNotIn("1,350.00", self._text(page.xpath('//*[@id="wrap"]')[0]))
+
+    def test_pay_overdue_asks_for_what_is_only_excluded_from_reminders(self):
+        self._line_of(self.invoice).no_followup = True
+        self.assertEqual(
+            (self.invoice + self.other)._get_amounts_asked_for(), {self.invoice: 1280, self.other: 70})
+
+    def test_page_asks_for_nothing_that_has_come_in(self):
+        self._receive(1350)
+        _response, page = self._open()
+        self.assertEqual(self._rows(page), [])
+
+    def test_page_of_a_courtesy_asks_for_nothing_that_has_come_in(self):
+        self._line_of(self.invoice).date_maturity = '2024-05-04'
+        self._line_of(self.other).date_maturity = '2024-05-04'
+        self.notice.line_ids.sudo().days_overdue = -3
+        self.assertEqual(len(self._rows(self._open()[1])), 3, "asked for before it is due")
+        self._receive(1350)
+        self.assertEqual(self._rows(self._open()[1]), [])
+
     def test_letter_names_an_address_that_can_be_read(self):
         address = self.url.partition('://')[2]
         self.assertEqual(
