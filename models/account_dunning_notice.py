@@ -3,6 +3,7 @@ from dateutil.relativedelta import relativedelta
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL
+from odoo.tools.misc import get_lang
 
 LIVE_STATES = ('draft', 'queued', 'failed')
 
@@ -277,7 +278,8 @@ class AccountDunningNotice(models.Model):
                 'is_in_doubt': in_doubt,
                 'handover_date': False,
             })
-            notice._notify_collector(self.env._("Reminder not sent: %(reason)s", reason=reason))
+            notice._notify_collector(
+                notice._in_collector_language().env._("Reminder not sent: %(reason)s", reason=reason))
 
     def _notify_collector(self, summary):
         """One to-do for the collector, on the notice; not a new one at each attempt."""
@@ -286,6 +288,15 @@ class AccountDunningNotice(models.Model):
         if not self.activity_ids.filtered(lambda activity: activity.activity_type_id == todo):
             self.with_context(mail_activity_quick_update=True).activity_schedule(
                 activity_type_id=todo.id, summary=summary[:200], user_id=self._get_collector().id)
+
+    def _in_collector_language(self):
+        """The notice as its collector reads it: failures are told, and tasks are named, in their language and not in
+        that of the scheduled action.
+
+        :rtype: account.dunning.notice
+        """
+        self.ensure_one()
+        return self.with_context(lang=get_lang(self.env, self._get_collector().sudo().lang).code)
 
     def _get_collector(self):
         """Who looks after the notice: the customer's collector, else the procedure's, else who manages accounting."""

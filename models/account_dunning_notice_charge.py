@@ -4,7 +4,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, format_amount
 
-from .account_late_charge_rule import CHARGED_STATES, _sql_rows
+from .account_dunning_notice import LIVE_STATES
+from .account_late_charge_rule import CHARGED_STATES, ONE_DAY, _sql_rows
 
 
 class AccountDunningNotice(models.Model):
@@ -47,7 +48,9 @@ class AccountDunningNotice(models.Model):
                 continue
             rule = self.env['account.late.charge.rule']._find_rules(
                 notice.company_id, notice.partner_id)[notice.partner_id]
-            if warnings := rule and [*filter(None, [rule._get_rate_warning(notice.date)]),
+            late = notice.line_ids.filtered(lambda line: line.date_maturity and not line.is_coming_due)
+            since = min(late.mapped('date_maturity'), default=notice.date) + ONE_DAY
+            if warnings := rule and [*filter(None, [rule._get_rate_warning(notice.date, since)]),
                                      *notice._get_exchange_warnings(rule)]:
                 notice.charge_warning = f"{rule.name}: {' '.join(warnings)}"
 
@@ -512,3 +515,27 @@ class AccountDunningNotice(models.Model):
         """Whether the notice went out by e-mail and did not come back: a letter's waiting time begins later."""
         self.ensure_one()
         return bool(self.email_to) and not self.is_bounced
+
+
+class AccountDunningRun(models.Model):
+    _inherit = 'account.dunning.run'
+
+    charge_warning = fields.Text(string="Missing rates", compute='_compute_charge_warning')
+
+    def _compute_charge_warning(self):
+        """Say for which days of the run's bills a reference rate is missing."""
+        for run in self:
+            notices = self.env['account.dunning.notice'].sudo()
+            domain = [('run_id', '=', run.id), ('state', 'in', LIVE_STATES), ('level_id.charge', '!=', 'none')]
+            [[first]] = notices.line_ids._read_group(
+                [('notice_id', 'in', notices._search(domain)), ('is_coming_due', '=', False)], [],
+                ['date_maturity:min'])
+            # Customers of one country, kind and agreed rule are charged alike: one of each is asked about.
+            customers = notices._search(domain).subselect(SQL.identifier(notices._table, 'partner_id'))
+            examples = notices.partner_id.browse(
+                number for *_group, number in notices.partner_id.with_company(run.company_id)._read_group(
+                    [('id', 'in', customers)], ['late_charge_rule_id', 'is_company', 'country_id'], ['id:min']))
+            rules = self.env['account.late.charge.rule']._find_rules(run.company_id, examples)
+            run.charge_warning = first and "\n".join(
+                f"{rule.name}: {warning}" for rule in dict.fromkeys(rules.values())
+                if rule and (warning := rule._get_rate_warning(run.date, first + ONE_DAY)))

@@ -204,6 +204,8 @@ class AccountDunningNotice(models.Model):
 
         :return: the notices that are ready to go out
         """
+        if len(self) == 1:
+            self = self._in_collector_language()  # what fails is told to them
         try:
             with self.env.cr.savepoint():
                 notices = self._recheck(date)[0]
@@ -237,7 +239,7 @@ class AccountDunningNotice(models.Model):
                     or notice._get_sms_number()):
                 unreachable += notice
         for notice in unreachable:
-            notice._fail(self.env._(
+            notice._fail(notice._in_collector_language().env._(
                 "%(customer)s has no e-mail address, postal address or telephone number to send this reminder to.",
                 customer=notice.contact_id.display_name or notice.partner_id.display_name))
         reachable = self - unreachable
@@ -254,7 +256,8 @@ class AccountDunningNotice(models.Model):
         """
         failed = self.filtered(lambda notice: notice.level_id.print_letter and not notice._get_postal_address())
         for notice in failed:
-            notice._fail(self.env._(
+            notice = notice._in_collector_language()
+            notice._fail(notice.env._(
                 "The level “%(level)s” is posted, and %(customer)s has no postal address: enter the street or city of "
                 "the contact or of the company.",
                 level=notice.level_id.name, customer=(notice.contact_id or notice.partner_id).display_name))
@@ -267,7 +270,7 @@ class AccountDunningNotice(models.Model):
         """
         failed = self.filtered(lambda notice: notice.email_to and not notice._get_letter_sender()['email'])
         for notice in failed:
-            notice._fail(self.env._(
+            notice._fail(notice._in_collector_language().env._(
                 "There is no sender for this e-mail: enter an e-mail address for %(company)s, or give %(customer)s a "
                 "collector who has one.",
                 company=notice.company_id.name, customer=notice.partner_id.display_name))
@@ -456,7 +459,8 @@ class AccountDunningNotice(models.Model):
         :param commit: `_commit_progress`
         """
         self.ensure_one()
-        notice = self[0]  # without the others: each commit empties the cache
+        # Without the others, for each commit empties the cache; what fails is told to the collector.
+        notice = self[0]._in_collector_language()
         try:
             if not notice._is_still_prepared():
                 return
@@ -557,6 +561,7 @@ class AccountDunningNotice(models.Model):
     def _plan_activity(self):
         level = self.level_id
         if level.create_activity:
+            level = self._in_collector_language().level_id
             activity_type = level.activity_type_id or self.env.ref('mail.mail_activity_data_call')
             # quick: no e-mail to the collector for each of tonight's calls, the list tells them
             self.with_context(mail_activity_quick_update=True).activity_schedule(
@@ -569,9 +574,11 @@ class AccountDunningNotice(models.Model):
     #=== FAILURES ===#
 
     def _fail_in_doubt(self):
-        self._fail(self.env._(
-            "The connection broke off while this e-mail was being handed to the mail server. Look for its Message-ID "
-            "in the mail server's log, then confirm that it was sent, or send it again."), in_doubt=True)
+        for notice in self:
+            notice._fail(notice._in_collector_language().env._(
+                "The connection broke off while this e-mail was being handed to the mail server. Look for its "
+                "Message-ID in the mail server's log, then confirm that it was sent, or send it again."),
+                in_doubt=True)
 
     @api.model
     def _describe(self, error):
@@ -589,7 +596,8 @@ class AccountDunningNotice(models.Model):
         result = super()._message_receive_bounce(email, partner)
         for notice in self.sudo().filtered(lambda notice: notice.state == 'sent'):
             notice.is_bounced = True
-            notice._notify_collector(self.env._("Reminder came back: %(email)s can't be reached", email=email))
+            notice._notify_collector(notice._in_collector_language().env._(
+                "Reminder came back: %(email)s can't be reached", email=email))
         return result
 
 

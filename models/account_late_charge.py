@@ -4,8 +4,6 @@ from odoo import Command, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL, format_date, html_escape
 
-from .account_late_charge_rule import CHARGED_STATES
-
 
 class AccountLateCharge(models.Model):
     """One amount charged for a delay, with all that is needed to recompute it by hand.
@@ -167,7 +165,7 @@ class AccountLateCharge(models.Model):
         self.sudo().company_id._check_late_charge_settings()
 
     def _get_true_interest(self, reductions=None):
-        """What the interest on these lines is by the ledger of now, for the days that were charged, under the rules by
+        """What the interest on these lines is by the ledger of now, for the days of these charges, under the rules by
         which they were charged.
 
         :param dict reductions: line id -> (amount in the line's currency, date) that lowers its balance from that day
@@ -184,7 +182,7 @@ class AccountLateCharge(models.Model):
                 amount, day = (reductions or {}).get(line.id, (0.0, None))
                 claims.append({
                     **rule._get_claim(line, max(charges.mapped('date_to'))),
-                    'from_start': True, 'reduction': amount, 'reduction_date': day,
+                    'days': charges._get_days(), 'reduction': amount, 'reduction_date': day,
                 })
         query = Rule._get_interest_query(Rule._prepare_claims(claims))
         true = {}
@@ -199,22 +197,26 @@ class AccountLateCharge(models.Model):
             for line, charges in by_line.items() if charges.rule_id
         }
 
+    def _get_days(self):
+        """The days that the charges are for: `(first day, last day)` of each.
+
+        :rtype: list[tuple[date, date]]
+        """
+        return [(charge.date_from, charge.date_to) for charge in self]
+
     def _correct(self, reductions=None):
         """The ledger's past has changed (a payment or credit note of an earlier date, a payment undone): interest that
         was claimed and is not true any more is set aside, kept as evidence. Its days count as not charged, so that the
         next letter claims what is true.
 
-        Lines of which something was invoiced or waived are left alone: for those see `_propose_credit_notes`.
+        Days that were invoiced or waived are left alone: for those see `_propose_credit_notes`.
 
         :return: the charges that were set aside
         :rtype: account.late.charge
         """
         charges = self.sudo().search([
-            ('move_line_id', 'in', self.sudo().move_line_id.ids), ('kind', '=', 'interest'),
-            ('state', 'in', CHARGED_STATES),
+            ('move_line_id', 'in', self.sudo().move_line_id.ids), ('kind', '=', 'interest'), ('state', '=', 'claimed'),
         ])
-        settled = charges.filtered(lambda charge: charge.state != 'claimed').move_line_id
-        charges = charges.filtered(lambda charge: charge.move_line_id not in settled)
         wrong = {
             line_id for line_id, (claimed, true) in charges._get_true_interest(reductions).items()
             if claimed != true
@@ -238,7 +240,7 @@ class AccountLateCharge(models.Model):
             if line.currency_id.compare_amounts(true, claimed) >= 0:
                 continue
             wrong = interest.filtered(lambda charge, line=line: charge.move_line_id == line)
-            rows = wrong.rule_id[:1]._get_interest_rows_from_start(line, max(wrong.mapped('date_to')))
+            rows = wrong.rule_id[:1]._get_interest_rows_of_days(line, wrong._get_days())
             wrong.write({'state': 'corrected'})
             wrong.flush_recordset()  # its days are free for the rows below
             charges -= wrong
@@ -265,9 +267,10 @@ class AccountLateCharge(models.Model):
             ('company_id', '=', company.id), ('state', '=', 'invoiced'), ('kind', '=', 'interest'),
             ('charge_move_id.state', '=', 'posted'), ('date', '>=', date - relativedelta(years=1)),
         ])
+        # A smallest unit more may be a matter of rounding, where the days between two charges were charged later.
         excess = {
             line_id: charged - true for line_id, (charged, true) in invoiced._get_true_interest().items()
-            if charged > true
+            if charged - true > 1.5 * self.env['account.move.line'].browse(line_id).currency_id.rounding
         }
         credit_notes = self.env['account.move'].sudo()
         for invoice, charges in invoiced.grouped('charge_move_id').items():

@@ -1,4 +1,5 @@
 import math
+from collections import defaultdict
 from datetime import date, timedelta
 
 from dateutil.easter import easter
@@ -354,11 +355,12 @@ class AccountLateChargeRule(models.Model):
             rate = min(rate, self.cap_rate)
         return max(rate, 0.0), source
 
-    def _get_rate_warning(self, day):
-        """Say which value of the reference rate is missing on a day.
+    def _get_rate_warning(self, day, since=None):
+        """Say for which days a checked value of the reference rates is missing.
 
         :param date day: normally today
-        :return: one sentence, or an empty string
+        :param date since: the first day that may bear interest; left out: that of the oldest known value
+        :return: a few sentences, or an empty string
         :rtype: str
         """
         self.ensure_one()
@@ -368,20 +370,33 @@ class AccountLateChargeRule(models.Model):
         values = Rate._get_values(names)
         for name in names:
             periods = Rate._get_periods(values[name], self.rate_validity)
-            if any(first <= day <= last for first, last, *_rest in periods):
-                continue
-            last_day = max((last for _first, last, *_rest in periods if last < day), default=None)
             if name == self.floor_series and name != self.series:
-                sentences.append(self.env._(
-                    "The value of %(series)s for today is missing: the lowest rate is not applied.", series=name))
-            elif last_day:
-                sentences.append(self.env._(
-                    "The checked value of %(series)s for today is missing: no interest is charged for days after "
-                    "%(date)s until it is entered and checked.",
-                    series=name, date=format_date(self.env, last_day)))
-            else:
-                sentences.append(self.env._(
-                    "%(series)s has no checked value: no interest is charged.", series=name))
+                if not any(first <= day <= last for first, last, *_rest in periods):
+                    sentences.append(self.env._(
+                        "The value of %(series)s for today is missing: the lowest rate is not applied.", series=name))
+                continue
+            if not periods or periods[0][0] > day:
+                sentences.append(self.env._("%(series)s has no checked value: no interest is charged.", series=name))
+                continue
+            for first, last, is_known in _cut(
+                    min(since or periods[0][0], day), day, [period[:2] for period in periods], marked=True):
+                if is_known:
+                    continue
+                if last == day:
+                    sentences.append(self.env._(
+                        "The checked value of %(series)s for today is missing: no interest is charged for days after "
+                        "%(date)s until it is entered and checked.",
+                        series=name, date=format_date(self.env, max(end for _, end, *_ in periods if end < first))))
+                elif self.rate_frozen:
+                    sentences.append(self.env._(
+                        "The checked value of %(series)s from %(date_from)s to %(date_to)s is missing: bills that were "
+                        "first late then bear no interest until it is entered and checked.",
+                        series=name, date_from=format_date(self.env, first), date_to=format_date(self.env, last)))
+                else:
+                    sentences.append(self.env._(
+                        "The checked value of %(series)s from %(date_from)s to %(date_to)s is missing: these days bear "
+                        "no interest until it is entered and checked; the next letter then claims them.",
+                        series=name, date_from=format_date(self.env, first), date_to=format_date(self.env, last)))
         return " ".join(sentences)
 
     @api.model
@@ -678,10 +693,14 @@ class AccountLateChargeRule(models.Model):
             for row in rows
         ]
 
-    def _get_interest_rows_from_start(self, line, date_to):
-        """As `_get_interest_rows`, for all days since the first that bears interest, charged or not."""
+    def _get_interest_rows_of_days(self, line, days):
+        """As `_get_interest_rows`, for these days, charged or not.
+
+        :param list days: `(first day, last day)`
+        """
         self.ensure_one()
-        return self._get_rows_of_claims([{**self._get_claim(line, date_to), 'from_start': True}])
+        return self._get_rows_of_claims([{
+            **self._get_claim(line, max(last for _first, last in days)), 'days': days}])
 
     def _get_claim(self, line, date_to):
         """Return a claim of interest on one line under this rule, see `_prepare_claims`.
@@ -699,22 +718,25 @@ class AccountLateChargeRule(models.Model):
 
     @api.model
     def _prepare_claims(self, claims):
-        """Complete claims with the days from which interest runs and from which it has not been charged yet.
+        """Complete claims with the day from which interest runs and the days that are asked for.
 
         :param list[dict] claims: plain values, no records of lines, for there may be many: `line_id`, `date_maturity`,
             `is_late_charge` (its invoice is one of charges), `rule` (`account.late.charge.rule`), `date_to`, and
-            optionally `reduction` with `reduction_date` (amount in the line's currency that lowers the balance from
-            that day on), `notice_id`, and anything the caller wants to keep
+            optionally `days` (a list of `(first day, last day)`; left out: the days that have not been charged yet,
+            between charged ones too, where the rate was missing then), `reduction` with `reduction_date` (amount in
+            the line's currency that lowers the balance from that day on), `notice_id`, and anything the caller wants
+            to keep
         :return: the claims that bear something, with `date_default` (first day of delay), `date_first` (first day
-            that bears interest) and `date_from` (first day not charged yet)
+            that bears interest) and `parts` (`(first day, last day, asked for)`, without a gap, of all days since)
         :rtype: list[dict]
         """
-        line_ids = [claim['line_id'] for claim in claims]
-        charged_until = {
-            line.id: last for line, last in self.env['account.late.charge'].sudo()._read_group(
-                [('move_line_id', 'in', line_ids), ('kind', '=', 'interest'), ('state', 'in', CHARGED_STATES)],
-                ['move_line_id'], ['date_to:max'])
-        }
+        charged = defaultdict(list)
+        for charge in self.env['account.late.charge'].sudo().search_fetch(
+            [('move_line_id', 'in', [claim['line_id'] for claim in claims if 'days' not in claim]),
+             ('kind', '=', 'interest'), ('state', 'in', CHARGED_STATES)],
+            ['move_line_id', 'date_from', 'date_to'],
+        ):
+            charged[charge.move_line_id.id].append((charge.date_from, charge.date_to))
         reminders = self._get_first_reminders(
             [claim['line_id'] for claim in claims if claim['rule'].free_reminder])
         prepared = []
@@ -731,11 +753,11 @@ class AccountLateChargeRule(models.Model):
                 date_first = max(date_first, rule._get_first_chargeable_day(*reminder))
             if date_first > claim['date_to']:
                 continue
-            last_charged = None if claim.get('from_start') else charged_until.get(claim['line_id'])
+            days = claim['days'] if 'days' in claim else charged[claim['line_id']]
             prepared.append(claim | {
                 'date_default': date_default,
                 'date_first': date_first,
-                'date_from': max(date_first, last_charged + ONE_DAY) if last_charged else date_first,
+                'parts': _cut(date_first, claim['date_to'], days, marked='days' in claim),
             })
         return prepared
 
@@ -785,7 +807,7 @@ class AccountLateChargeRule(models.Model):
           (Odoo's `max_date`), a credit note from the beginning, in the line's currency: exchange differences have no
           amount in it and change nothing;
         - `balance`: the balance of each line from each of these days on;
-        - `segment`: the overlaps of a balance, a rate, a day-count year, and what is charged already or not;
+        - `segment`: the overlaps of a balance, a rate, a day-count year, and what is asked for or not;
         - `running`: the exact interest summed since the first day, rounded half up to the currency (after a rounding
           to ten decimals, so that the way of cutting never decides half a cent).
 
@@ -809,11 +831,12 @@ class AccountLateChargeRule(models.Model):
             WITH claim AS MATERIALIZED (
                 SELECT claim.*, line.amount_currency, currency.rounding
                   FROM %(claims)s AS claim(
-                       notice_id, line_id, rule_id, date_rate, date_first, date_from, date_to, reduction,
-                       reduction_date)
+                       notice_id, line_id, rule_id, date_rate, date_first, date_to, reduction, reduction_date)
                   JOIN account_move_line line ON line.id = claim.line_id
                   JOIN res_currency currency ON currency.id = line.currency_id
                  WHERE line.amount_currency > 0
+            ), part AS (
+                SELECT * FROM %(parts)s AS part(line_id, date_from, date_to, is_wanted)
             ), rate AS (
                 SELECT * FROM %(rates)s AS rate(rule_id, date_from, date_to, rate, source)
             ), year AS (
@@ -843,7 +866,7 @@ class AccountLateChargeRule(models.Model):
               GROUP BY line_id, date
                 WINDOW line AS (PARTITION BY line_id ORDER BY date)
             ), segment AS (
-                SELECT claim.notice_id, claim.line_id, claim.rule_id, claim.rounding, part.charged,
+                SELECT claim.notice_id, claim.line_id, claim.rule_id, claim.rounding, part.is_wanted,
                        bounds.date_from, bounds.date_to,
                        bounds.date_to - bounds.date_from + 1 AS days,
                        balance.base, rate.rate, rate.source, year.basis,
@@ -858,16 +881,11 @@ class AccountLateChargeRule(models.Model):
                        AND COALESCE(claim.date_rate, GREATEST(claim.date_first, balance.date_from)) <= rate.date_to
                   JOIN year ON year.rule_id = claim.rule_id
                        AND year.date_from <= claim.date_to AND year.date_to >= claim.date_first
-                  CROSS JOIN LATERAL (
-                       SELECT TRUE AS charged, claim.date_first AS date_from, claim.date_from - 1 AS date_to
-                        WHERE claim.date_from > claim.date_first
-                    UNION ALL
-                       SELECT FALSE, claim.date_from, claim.date_to
-                  ) AS part
+                  JOIN part ON part.line_id = claim.line_id
                   CROSS JOIN LATERAL (SELECT
                        GREATEST(part.date_from, balance.date_from, year.date_from,
                                 CASE WHEN claim.date_rate IS NULL THEN rate.date_from END) AS date_from,
-                       LEAST(part.date_to, claim.date_to, balance.date_next - 1, year.date_to,
+                       LEAST(part.date_to, balance.date_next - 1, year.date_to,
                              CASE WHEN claim.date_rate IS NULL THEN rate.date_to END) AS date_to
                   ) AS bounds
                  WHERE bounds.date_from <= bounds.date_to
@@ -883,16 +901,20 @@ class AccountLateChargeRule(models.Model):
             )
             SELECT notice_id, line_id, rule_id, date_from, date_to, days, base, rate, source, basis, exact, amount
               FROM share
-             WHERE NOT charged
+             WHERE is_wanted
             """,
             claims=_sql_rows(
                 [(
                     claim.get('notice_id'), claim['line_id'], claim['rule'].id,
                     claim['date_default'] if claim['rule'].rate_frozen else None,
-                    claim['date_first'], claim['date_from'], claim['date_to'],
+                    claim['date_first'], claim['date_to'],
                     claim.get('reduction') or 0.0, claim.get('reduction_date'),
                 ) for claim in claims],
-                ('int', 'int', 'int', 'date', 'date', 'date', 'date', 'numeric', 'date'),
+                ('int', 'int', 'int', 'date', 'date', 'date', 'numeric', 'date'),
+            ),
+            parts=_sql_rows(
+                [(claim['line_id'], *part) for claim in claims for part in claim['parts']],
+                ('int', 'date', 'date', 'bool'),
             ),
             rates=_sql_rows(rates, ('int', 'date', 'date', 'numeric', 'text')),
             years=_sql_rows(years, ('int', 'date', 'date', 'int')),
@@ -907,6 +929,30 @@ class AccountLateChargeRule(models.Model):
             (date(year, 1, 1), date(year, 12, 31), (date(year, 12, 31) - date(year, 1, 1)).days + 1)
             for year in range(first.year, last.year + 1)
         ]
+
+
+def _cut(first, last, days, marked):
+    """Cut a span of time at some days.
+
+    :param date first: the first day
+    :param date last: the last day
+    :param list days: `(first day, last day)`, in any order, maybe overlapping
+    :param bool marked: how the parts that lie in `days` are marked; the others are marked the other way
+    :return: `(first day, last day, mark)`, oldest first, without a gap
+    :rtype: list[tuple[date, date, bool]]
+    """
+    parts = []
+    for day_from, day_to in sorted(days):
+        day_from, day_to = max(day_from, first), min(day_to, last)
+        if day_from > day_to:
+            continue
+        if day_from > first:
+            parts.append((first, day_from - ONE_DAY, not marked))
+        parts.append((day_from, day_to, marked))
+        first = day_to + ONE_DAY
+    if first <= last:
+        parts.append((first, last, not marked))
+    return parts
 
 
 def _sql_rows(rows, types):

@@ -632,6 +632,21 @@ class TestDelivery(DunningMailCommon):
         self.assertFalse(line.dunning_level_id)
 
     @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY, 'odoo.addons.base.models.ir_mail_server')
+    def test_failures_and_tasks_are_told_in_the_language_of_the_collector(self):
+        self.env['res.lang']._activate_lang('fr_FR')
+        collector = new_test_user(
+            self.env, 'collector_fr', groups='account.group_account_invoice', lang='fr_FR',
+            company_id=self.company.id, company_ids=[self.company.id])
+        self.partner_a.with_company(self.company).dunning_user_id = collector
+        self.partner_a.write({'email': False, 'street': False, 'zip': False, 'city': False})
+        _line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertIn("n’a ni", notice.failure_reason.replace("'", "’"))
+        self.assertIn("Rappel non envoyé", notice.activity_ids.summary)
+        self.assertEqual(notice.activity_ids.user_id, collector)
+
+    @freeze_time('2024-03-10 08:00:00')
     def test_letter_without_an_address_is_no_reminder(self):
         self.level_1.write({'send_email': False, 'print_letter': True})
         line, notice = self._queue_notice(partner=self.partner_b)

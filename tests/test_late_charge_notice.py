@@ -623,6 +623,67 @@ class TestLateChargeNotice(LateChargeCommon):
         self.assertIn("missing", notice.charge_warning)
         self.assertIn("12/31/2023", notice.charge_warning)
 
+    def _unverify(self, day):
+        rate = self.env['account.reference.rate'].sudo().search([('series', '=', 'ECB'), ('date', '=', day)])
+        rate.verified = False
+        return rate
+
+    def test_a_missing_half_year_in_between_is_told_on_notice_run_and_rule(self):
+        move = self._invoice(36500, '2023-06-10', currency=self.eur)
+        rate = self._unverify('2023-07-01')
+        run = self.env['account.dunning.run'].sudo().create({'company_id': self.company.id, 'date': '2024-02-10'})
+        notice = self._notice(move, '2024-02-10', self.level)
+        notice.run_id = run
+        rule = notice.env['account.late.charge.rule']._find_rules(self.company, self.customer)[self.customer]
+        for record, name in ((notice, 'charge_warning'), (run, 'charge_warning'), (rule, 'rate_warning')):
+            with self.subTest(record=record._name):
+                self.assertIn("from 07/01/2023 to 12/31/2023 is missing", record[name])
+        rate.verified = True
+        notice.invalidate_recordset()
+        run.invalidate_recordset()
+        self.assertFalse(notice.charge_warning or run.charge_warning)
+
+    def test_a_half_year_whose_rate_comes_late_is_claimed_with_the_next_letter(self):
+        move = self._invoice(36500, '2023-06-10', currency=self.eur)
+        rate = self._unverify('2023-07-01')
+        self._send(self._notice(move, '2024-02-10', self.level), '2024-02-10')
+        claimed = self._get_interest(move.sudo().late_charge_ids, 'claimed')
+        rate.verified = True
+        notice = self._notice(move, '2024-02-20', self.level)
+        notice._prepare_charges(date(2024, 2, 20))
+        rule = notice.charge_ids.rule_id
+        self.assertEqual(
+            self._get_interest(notice.charge_ids, 'claimed', 'proposed'),
+            sum(row['amount'] for row in rule._get_interest_rows_of_days(
+                self._line(move), [(date(2023, 6, 11), date(2024, 2, 20))])))
+        self.assertGreater(self._get_interest(notice.charge_ids, 'claimed', 'proposed'), claimed + 1000)
+
+    def test_a_half_year_before_an_invoiced_one_is_charged_once_its_rate_is_there(self):
+        self.company.sudo().late_charge_post = True
+        move = self._invoice(36500, '2023-06-10', currency=self.eur)
+        rate = self._unverify('2023-07-01')
+        self._send(self._notice(move, '2024-02-10', self.level), '2024-02-10')
+        interest = move.sudo().late_charge_ids.filtered(lambda charge: charge.kind == 'interest')
+        interest.action_invoice()
+        rate.verified = True
+        notice = self._notice(move, '2024-02-10', self.level)
+        notice._prepare_charges(date(2024, 2, 10))
+        late = notice.charge_ids.filtered(lambda charge: charge.state == 'proposed')
+        self.assertEqual(late.mapped('date_from'), [date(2023, 7, 1)])
+        self.assertEqual(late.mapped('date_to'), [date(2023, 12, 31)])
+        self.assertFalse(self.env['account.late.charge']._propose_credit_notes(self.company, date(2024, 3, 1)))
+
+    def test_invoicing_a_later_claim_looks_at_its_own_days_only(self):
+        self.company.sudo().late_charge_post = True
+        self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
+        self.move.sudo().late_charge_ids.action_invoice()
+        self._send(self._notice(self.move, '2024-02-20', self.level), '2024-02-20')
+        self._pay(self.move, 36400, '2024-02-10')
+        claimed = self.move.sudo().late_charge_ids.filtered(lambda charge: charge.state == 'claimed')
+        action = claimed.action_invoice()
+        # 100 at 12.5 % for the ten days since, not the 125.00 that were claimed; the running total rounds it up
+        self.assertEqual(self.env['account.move'].browse(action['res_id']).amount_untaxed, 0.35)
+
     #=== RIGHTS ===#
 
     def test_rights(self):

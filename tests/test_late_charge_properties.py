@@ -91,12 +91,10 @@ class TestLateChargeProperties(LateChargeCommon):
         terms = self._rule(rule)
         days = [DUE + timedelta(days=number) for number in sorted(cuts)]
         whole = self._total(rule, line, days[-1])
-        claim = terms._prepare_claims([terms._get_claim(line, days[-1])])[0]
         parts = 0.0
         for first, last in zip([DUE, *days[:-1]], days, strict=True):
-            query = terms._get_interest_query([claim | {'date_from': first + timedelta(days=1), 'date_to': last}])
-            parts += sum(float(amount) for (amount,) in self.env.execute_query(
-                SQL("SELECT amount FROM (%s) AS interest", query)))
+            rows = terms._get_interest_rows_of_days(line, [(first + timedelta(days=1), last)])
+            parts += sum(row['amount'] for row in rows)
         self.assertEqual(line.currency_id.compare_amounts(parts, whole), 0, (parts, whole))
 
     @PROPERTY
