@@ -107,7 +107,7 @@ def odoo(env, title, arguments, failure, log=None):
 
     :raises Failure: with the sentence ``failure``, when it ends with an error
     """
-    command = [env.python, "-m", "odoo", *arguments]
+    command = [*env.odoo_command, *arguments]
     run_logged(title, command, log or env.odoo_log, failure, cwd=env.home)
 
 
@@ -130,7 +130,7 @@ def run_script(env, name, script, *options):
     :param options: further options of Odoo's command line
     :return: what it printed
     """
-    command = [str(env.python), "-m", "odoo", "shell", "-d", name, "--no-http", "--log-level=warn", *options]
+    command = [*env.odoo_command, "shell", "-d", name, "--no-http", "--log-level=warn", *options]
     done = subprocess.run(command, input=script, capture_output=True, text=True, cwd=env.home)
     if done.returncode or "Traceback (most recent call last)" in done.stderr:
         raise Failure(f"A script failed in the database {name}:\n{done.stderr.strip()[-3000:]}")

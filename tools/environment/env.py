@@ -44,6 +44,9 @@ class Env:
         self.key = hashlib.sha1(str(ROOT).encode()).hexdigest()[:8]  # of this checkout
         self.venv = self.home / "venv"
         self.python = self.venv / "bin" / "python"
+        # Our configuration has no time limits, which Odoo's prefork server takes for limits of no time at all.
+        self.default_limits = ["--limit-time-cpu=60", "--limit-time-real=120"]
+        self.odoo_command = [str(self.python), str(ROOT / "tools" / "environment" / "start" / "odoo-bin")]
         self.stamps = self.home / "stamps"
         self.logs = self.home / "logs"
         self.out = self.home / "out"

@@ -61,7 +61,7 @@ class Server:
         with database.cursor(self.name) as cr:
             self._set_parameter(cr, "report.url", self.url)
         command = [
-            str(self.env.python), "-m", "odoo", "-d", self.name, f"--db-filter=^{self.name}$",
+            *self.env.odoo_command, "-d", self.name, f"--db-filter=^{self.name}$",
             f"--http-port={self.port}", f"--max-cron-threads={self.cron_threads}", *self.options,
         ]  # fmt: skip
         with open(self.log, "wb") as log:

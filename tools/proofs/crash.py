@@ -1,11 +1,16 @@
 """crash               kill -9 of workers and of PostgreSQL while 5,000 reminders go out (--notices N --kills N)
 
 One worker prepares, four send, all as Odoo's scheduled actions do, to a real mail server and over a PostgreSQL server
-of its own. They are killed at random moments. Afterwards an accountant looks up what is in doubt in the mail server's
-log, and the database is compared with what the mail server has taken.
+of its own. They are killed at random moments. With `--errors` the mail server and the workers fail besides, before the
+server has taken a mail, after it, and while nobody can know. Afterwards an accountant looks up what is in doubt in the
+mail server's log, and the database is compared with what the mail server has taken.
+
+With `--prefork` nobody is killed: the reminders go out from Odoo's own server with two workers and two for scheduled
+actions, under Odoo's default limits; nothing may be killed by these, be in doubt, or stand in the log as an error.
 """
 import argparse
 import asyncio
+import contextlib
 import email
 import json
 import os
@@ -22,20 +27,33 @@ from pathlib import Path
 
 from ..environment import database, postgres
 from ..environment.env import ADDON, ROOT
-from ..environment.server import Server
 from ..environment.smtp_sink import SmtpSink
 from ..environment.ui import Failure, Step, run_logged, say
-from . import bench, bench_data
+from . import bench, bench_data, prefork
+from .outcome import Outcome
 
 INVOICES = 4  # open invoices of each customer; about two in three are overdue
 PATIENCE = 1200  # seconds without any progress
 
 
 class SlowSink(SmtpSink):
-    """Takes each mail at once and answers a little later, so that kills fall in between."""
+    """Takes each mail at once and answers a little later, so that kills fall in between.
+
+    `errors` is the share of mails that go wrong: refused for the moment, refused for good, or the connection breaks
+    off, before or after the mail was taken.
+    """
+
+    errors = 0.0
 
     async def handle_DATA(self, server, session, envelope):
-        answer = await super().handle_DATA(server, session, envelope)
+        fault = random.choice(("later", "never", "lost", "unanswered")) if random.random() < self.errors else None
+        if fault in ("later", "never"):
+            return "451 4.3.0 come back later" if fault == "later" else "554 5.6.0 not like this"
+        if fault != "lost":
+            answer = await super().handle_DATA(server, session, envelope)
+        if fault:
+            server.transport.close()
+            return None
         await asyncio.sleep(random.uniform(0, 0.03))
         return answer
 
@@ -56,6 +74,8 @@ def main(env, arguments):
     parser.add_argument("--kills", type=int, default=60, help="how many workers are killed (60)")
     parser.add_argument("--workers", type=int, default=4, help="how many send (4), besides one that prepares")
     parser.add_argument("--letters", type=int, default=10, help="percent of them with a letter as PDF (10)")
+    parser.add_argument("--errors", type=float, default=0, help="percent of the mails that go wrong besides (0)")
+    parser.add_argument("--prefork", action="store_true", help="no kills: Odoo's own server with its default limits")
     parser.add_argument("--seed", type=int, help="repeat the same random moments")
     parser.add_argument("--write", action="store_true", help="add the counts to bench/RESULTS.md")
     options = parser.parse_args(arguments)
@@ -73,9 +93,9 @@ def main(env, arguments):
             # From here on it waits for the disk, as a careful production server does.
             server.stop()
             server = postgres.Postgres(env, "crash", postgres.SAFE).start()
-            # Letters take their styles from a running Odoo.
-            with tempfile.TemporaryDirectory(dir=env.out) as folder, SlowSink(folder) as sink, Server(env, name):
-                outcome = Crash(env, server, name, sink, options).run()
+            with tempfile.TemporaryDirectory(dir=env.out) as folder, SlowSink(folder) as sink:
+                drama = prefork.Prefork if options.prefork else Crash
+                outcome = drama(env, server, name, sink, options).run()
             lines = outcome.lines()  # they ask the server what it is
             database.drop(env, name)
         finally:
@@ -129,6 +149,7 @@ class Crash:
         self.restarts = 0
         self.doubtful = Counter()
         self.failed = 0
+        self.flag = env.out / "crash-errors"  # while it exists, workers fail
 
     def run(self):
         start = time.monotonic()
@@ -137,6 +158,11 @@ class Crash:
             *self.sink.odoo_options,
         ]  # fmt: skip
         variables = {**os.environ, "PYTHONPATH": f"{self.env.odoo_path}{os.pathsep}{ROOT}"}
+        self.flag.unlink(missing_ok=True)
+        if self.options.errors:
+            self.sink.errors = self.options.errors / 100
+            self.flag.write_text(str(self.options.errors / 100))
+            variables["CRASH_ERRORS"] = str(self.flag)
         with open(self.log, "w") as errors:
             self.nursery = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -152,7 +178,7 @@ class Crash:
                     self.kill(pid, count=False)
                 self.nursery.stdin.close()
                 self.nursery.wait()
-        return Outcome(self, time.monotonic() - start)
+        return CrashOutcome(self, time.monotonic() - start)
 
     # === WORKERS === #
 
@@ -192,6 +218,8 @@ class Crash:
                 enough = sum(self.kills.values()) >= self.options.kills
                 if enough and prepared and not state.get("queued") and not state.get("draft"):
                     break
+                if self.options.errors:
+                    self.try_again()
                 # Once sending has begun, kills are spread over all of it: whoever dies has had time to do something.
                 sent = state.get("sent", 0) + state.get("failed", 0)
                 step = self.options.notices / self.options.kills / 1.5
@@ -219,6 +247,8 @@ class Crash:
 
     def settle(self):
         """Nobody is killed any more. What is in doubt is looked up, as an accountant does; the rest goes out."""
+        self.flag.unlink(missing_ok=True)
+        self.sink.errors = 0.0
         with Step("Looking up what is in doubt, sending the rest"):
             for _round in range(5):
                 while self.state().get("queued"):
@@ -235,6 +265,16 @@ class Crash:
         file.write_text(json.dumps(list(self.sink.message_ids())))
         return bench.probe(self.env, "resolve_doubts", self.name, mails=str(file), odoo=self.sink.odoo_options)
 
+    def try_again(self):
+        """What failed is due again at once: the storm does not last for the hours until the next attempt."""
+        import psycopg2
+
+        with contextlib.suppress(psycopg2.Error, Failure), database.cursor(self.name) as cr:
+            cr.execute(
+                "UPDATE account_dunning_notice SET next_attempt = now() AT TIME ZONE 'UTC', attempts = 1"
+                " WHERE state = 'failed' AND next_attempt > now() AT TIME ZONE 'UTC'"
+            )
+
     def state(self):
         """Number of notices by state."""
         import psycopg2
@@ -247,99 +287,31 @@ class Crash:
             return {}
 
 
-class Outcome:
-    """What the database says, beside what the mail server has taken."""
+class CrashOutcome(Outcome):
+    """What became of it all, and of the workers."""
 
     def __init__(self, crash, seconds):
+        super().__init__(crash.name, crash.sink)
         self.crash, self.seconds = crash, seconds
-        log = crash.sink.message_ids()
-        recipients = Counter(recipient for found in log.values() for recipient in found)
-        with database.cursor(crash.name) as cr:
-            _partner, _move, _line, day = bench_data.template(cr)
-
-            def ask(query, *values):
-                cr.execute(query, values)
-                return cr.fetchall()
-
-            [[self.due]] = ask(
-                """
-                SELECT COUNT(*) FROM account_move_line aml JOIN account_account account ON account.id = aml.account_id
-                 WHERE account.account_type = 'asset_receivable' AND aml.parent_state = 'posted'
-                   AND aml.no_followup IS NOT TRUE AND aml.date_maturity <= %s
-                """, day)  # fmt: skip
-            # Lines by number of sent notices that moved them
-            self.times = dict(ask(
-                """
-                SELECT times, COUNT(*)
-                  FROM (
-                        SELECT aml.id, COUNT(notice.id) AS times
-                          FROM account_move_line aml
-                          JOIN account_account account ON account.id = aml.account_id
-                     LEFT JOIN account_dunning_notice_line line ON line.move_line_id = aml.id AND line.advances
-                     LEFT JOIN account_dunning_notice notice ON notice.id = line.notice_id AND notice.state = 'sent'
-                         WHERE account.account_type = 'asset_receivable' AND aml.parent_state = 'posted'
-                           AND aml.no_followup IS NOT TRUE AND aml.date_maturity <= %s
-                      GROUP BY aml.id
-                       ) counted
-              GROUP BY times
-                """, day))  # fmt: skip
-            self.states = dict(ask("SELECT state, COUNT(*) FROM account_dunning_notice GROUP BY state"))
-            [[self.several]] = ask(
-                """
-                SELECT COUNT(*) FROM (
-                    SELECT partner_id FROM account_dunning_notice WHERE state != 'cancelled'
-                  GROUP BY partner_id HAVING COUNT(*) > 1
-                ) twice
-                """)  # fmt: skip
-            sent = dict(ask("SELECT message_id, email_to FROM account_dunning_notice WHERE state = 'sent'"))
-            [[self.level_without_notice]] = ask(
-                """
-                SELECT COUNT(*) FROM account_move_line aml
-                 WHERE aml.dunning_level_id IS NOT NULL
-                   AND NOT EXISTS (
-                        SELECT FROM account_dunning_notice_line line
-                          JOIN account_dunning_notice notice ON notice.id = line.notice_id
-                         WHERE line.move_line_id = aml.id AND line.advances AND notice.state = 'sent'
-                           AND line.level_id = aml.dunning_level_id
-                   )
-                """)  # fmt: skip
-            [[self.notice_without_level]] = ask(
-                """
-                SELECT COUNT(*) FROM account_dunning_notice_line line
-                  JOIN account_dunning_notice notice ON notice.id = line.notice_id
-                  JOIN account_move_line aml ON aml.id = line.move_line_id
-                 WHERE line.advances AND notice.state = 'sent' AND aml.dunning_level_id IS DISTINCT FROM line.level_id
-                """)  # fmt: skip
-        self.mails = sum(recipients.values())
-        self.doubled = sum(count - 1 for count in recipients.values())
-        self.undelivered = len(set(sent) - set(log))
-        self.unnoticed = len(set(log) - set(sent))
         log_text = Path(crash.log).read_text(errors="replace")
         self.troubles = log_text.count("TROUBLE ")
-
-    def is_bad(self):
-        return bool(
-            self.several or self.doubled or self.undelivered or self.unnoticed or self.level_without_notice
-            or self.notice_without_level or set(self.times) - {1} or set(self.states) - {"sent", "cancelled"}
-        )  # fmt: skip
+        self.injected = Counter(re.findall(r"INJECTED (\w+)", log_text))
 
     def lines(self):
         crash = self.crash
         doubtful = crash.doubtful
+        injected = ", ".join(f"{count} {kind}" for kind, count in sorted(self.injected.items()))
         return [
             f"{bench.machine()} Seed {crash.options.seed}, {self.seconds:.0f} s, letters for {crash.options.letters} % "
             "of the notices.",
             "",
             f"- Workers killed: {sum(crash.kills.values())} ({crash.kills['run']} preparing, {crash.kills['send']} "
             f"sending, {crash.options.workers} at a time); PostgreSQL stopped hard: {crash.restarts} times.",
-            f"- Due lines: {self.due:,}; reminded of by exactly one sent notice: {self.times.get(1, 0):,}; by none: "
-            f"{self.times.get(0, 0)}; by more: {sum(count for times, count in self.times.items() if times > 1)}.",
-            f"- Notices: {self.states}; customers with more than one: {self.several}.",
-            f"- Mails taken by the mail server: {self.mails:,}; second mails to a customer: {self.doubled}.",
-            f"- Sent, but not with the mail server (lost): {self.undelivered}; with the mail server, but not sent: "
-            f"{self.unnoticed}.",
-            f"- Lines with a level but no sent notice: {self.level_without_notice}; lines of sent notices without "
-            f"their level: {self.notice_without_level}.",
+            *([
+                f"- {crash.options.errors:g} % of the mails were refused or broken off by the mail server; as many "
+                f"turns failed in the worker besides: {injected or 'none'} the server's answer."
+            ] if crash.options.errors else []),
+            *self.balance_lines(),
             f"- In doubt, left to a person: {sum(doubtful.values())}; looked up by Message-ID, {doubtful['confirmed']} "
             f"had gone out and were confirmed, {doubtful['again']} had not and were sent again. Failed otherwise and "
             f"sent again: {crash.failed}.",

@@ -5,6 +5,7 @@ Started as `python -m tools.proofs.crash_worker DATABASE LETTERS [Odoo's options
 """
 import io
 import os
+import random
 import signal
 import sys
 import time
@@ -39,6 +40,36 @@ def limit_letters(registry, percent):
     report._pre_render_qweb_pdf = _pre_render_qweb_pdf
 
 
+def inject_errors(registry, flag):
+    """Let handing over fail, as an exhausted time limit or a bug elsewhere does: before the mail server has the mail,
+    or after it has answered that it does.
+
+    :param str flag: a file with the share of the mails; without the file nothing fails any more
+    """
+    mail = registry["mail.mail"]
+    prepare, follow = mail._prepare_outgoing_list, mail._postprocess_sent_message
+
+    def fail(moment):
+        try:
+            with open(flag) as file:
+                share = float(file.read() or 0)
+        except OSError:
+            return
+        if random.random() < share:
+            print(f"INJECTED {moment}", file=sys.stderr, flush=True)
+            raise RuntimeError(f"CPU time limit exceeded, {moment} the answer")
+
+    def _prepare_outgoing_list(self, *args, **kwargs):
+        fail("before")
+        return prepare(self, *args, **kwargs)
+
+    def _postprocess_sent_message(self, *args, **kwargs):
+        fail("after")
+        return follow(self, *args, **kwargs)
+
+    mail._prepare_outgoing_list, mail._postprocess_sent_message = _prepare_outgoing_list, _postprocess_sent_message
+
+
 def work(registry, task):
     """The scheduled action, again and again, as Odoo's cron workers do it."""
     from odoo.api import SUPERUSER_ID, Environment
@@ -63,6 +94,8 @@ def main():
     registry = load(name, options)
     if percent < 100:
         limit_letters(registry, percent)
+    if flag := os.environ.get("CRASH_ERRORS"):
+        inject_errors(registry, flag)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -70,6 +103,7 @@ def main():
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(0)
+            random.seed()
             work(registry, line.strip())
         print(pid, flush=True)
 

@@ -2,7 +2,8 @@
 
 The tests that Odoo runs once everything is installed (`post_install`), of account, sale, account_payment and portal or
 of the modules named, on two copies of one database with these modules: one with the addon, one without. The difference
-must be empty.
+must be empty. With `--roles` instead: what each of Odoo's standard roles can do in each form that the addon extends or
+that lies on its way.
 """
 import argparse
 import json
@@ -16,6 +17,7 @@ from ..environment.debian import need_program
 from ..environment.env import ADDON
 from ..environment.server import free_port
 from ..environment.ui import Failure, Step, say
+from . import roles
 
 MODULES = "account,sale,account_payment,portal"
 STARTED = re.compile(r"odoo\.addons\.(\w+)\.tests\.\w+: Starting (\w+\.\w+) \.\.\.")
@@ -28,9 +30,16 @@ SKIPPED = re.compile(r"odoo\.addons\.(\w+)\.tests[\w.]*: skipped (\w+\.\w+)")
 def main(env, arguments):
     parser = argparse.ArgumentParser(prog="./dev odoo-tests")
     parser.add_argument("--modules", default=MODULES, help=f"whose tests ({MODULES})")
+    parser.add_argument(
+        "--roles", action="store_true", help="instead: what each standard role can do in each form (with 35 more apps)")
+    parser.add_argument(
+        "--write-roles", action="store_true", help="that of account and sale alone, kept for the tests")
     parser.add_argument("--only", choices=("without", "with"), help="run one side, take the other from its last run")
     parser.add_argument("--nice", type=int, default=0, help="give way to other programs (0 to 19)")
     options = parser.parse_args(arguments)
+    if options.roles or options.write_roles:
+        apps = roles.APPS if options.modules == MODULES else options.modules
+        return roles.main(env, [] if options.write_roles else apps.split(","), options.write_roles)
     need_program(env, BROWSERS, "chromium", "Odoo's browser tests")
     modules = options.modules.split(",")
     for side in ("without", "with"):
@@ -75,7 +84,7 @@ def run(env, side, modules, nice):
     log.unlink(missing_ok=True)
     tags = ",".join(f"/{module}" for module in modules)
     command = [
-        "nice", "-n", str(nice), str(env.python), "-m", "odoo", "-d", name, f"--test-tags={tags}",
+        "nice", "-n", str(nice), *env.odoo_command, "-d", name, f"--test-tags={tags}",
         "--stop-after-init", f"--http-port={free_port()}", "--max-cron-threads=0", f"--logfile={log}",
     ]  # fmt: skip
     start = time.monotonic()
