@@ -23,7 +23,6 @@ from . import account_dunning_notice_delivery
 from . import account_dunning_notice_letter
 from . import account_dunning_notice_page
 from . import account_dunning_hand_over
-from . import account_dunning_pause
 from . import ir_attachment
 from . import ir_qweb_field_dunning_day
 from . import ir_actions_report
@@ -43,15 +42,15 @@ from . import res_company_late_charge
 from . import res_partner_late_charge
 
 # Extended models
+from . import account_bank_statement_line
 from . import account_move
+from . import account_payment
 from . import account_partial_reconcile
 from . import account_move_line
 from . import res_company
 from . import res_config_settings
 from . import res_partner
 
-# Last: hooks into the models above
-from . import account_dunning_followup_events
 from . import base_partner_merge
 
 # Credit control

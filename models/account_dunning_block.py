@@ -171,7 +171,9 @@ class AccountDunningBlock(models.Model):
             if vals.get('partner_id'):
                 partner = self.env['res.partner'].browse(vals['partner_id'])
                 vals['partner_id'] = partner.commercial_partner_id.id
-        return super().create(vals_list)
+        blocks = super().create(vals_list)
+        self.env['account.dunning.followup']._note_changed(blocks.partner_id)
+        return blocks
 
     def write(self, vals):
         if not self.env.su and vals.keys() - {'note'} and (
@@ -183,7 +185,13 @@ class AccountDunningBlock(models.Model):
         if vals.get('partner_id'):
             partner = self.env['res.partner'].browse(vals['partner_id'])
             vals = dict(vals, partner_id=partner.commercial_partner_id.id)
-        return super().write(vals)
+        result = super().write(vals)
+        self.env['account.dunning.followup']._note_changed(self.partner_id)
+        return result
+
+    def unlink(self):
+        self.env['account.dunning.followup']._note_changed(self.partner_id)
+        return super().unlink()
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_with_origin(self):
@@ -284,6 +292,7 @@ class AccountDunningBlock(models.Model):
         """
         if not self:
             return
+        self.env['account.dunning.followup']._note_changed(self.partner_id)
         self.env.flush_all()
         self.env.cr.execute(SQL(
             """

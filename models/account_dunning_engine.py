@@ -8,6 +8,7 @@ from odoo.tools import SQL, ormcache
 NO_FOLLOWUP = 'no_followup'
 BLOCKED = 'blocked'
 NO_PROCEDURE = 'no_procedure'
+NOT_DELIVERED = 'not_delivered'
 NOT_OVERDUE = 'not_overdue'
 COVERED = 'covered'
 LAST_LEVEL = 'last_level'
@@ -108,7 +109,7 @@ class AccountDunningEngine(models.AbstractModel):
         """
         if row['counts']:
             return float(row['amount_net'])
-        is_excluded = row['no_followup'] or not row['procedure_id']
+        is_excluded = row['no_followup'] or row['is_undelivered'] or not row['procedure_id']
         if row['is_stopped'] or not is_excluded:
             return 0.0
         return max(float(row['residual'] - row['blocked'] - row['unbooked']), 0.0)
@@ -161,7 +162,10 @@ class AccountDunningEngine(models.AbstractModel):
                 'currency_id', 'date', 'date_maturity', 'dunning_last_date', 'dunning_level_id', 'move_id',
                 'no_followup', 'parent_state', 'partner_id', 'reconciled',
             ],
-            'account.move': ['dunning_procedure_id', 'name', 'invoice_date', 'payment_state'],
+            'account.move': [
+                'dunning_procedure_id', 'invoice_date', 'is_move_sent', 'move_type', 'name', 'payment_state',
+                *({'peppol_move_state'} & self.env['account.move']._fields.keys()),
+            ],
             'account.payment': [
                 'amount', 'company_id', 'currency_id', 'date', 'invoice_ids', 'is_matched', 'move_id', 'partner_id',
                 'state',
@@ -199,6 +203,7 @@ class AccountDunningEngine(models.AbstractModel):
                    aml.dunning_level_id AS own_level_id,
                    aml.dunning_last_date AS current_level_date,
                    move.payment_state,
+                   %(undelivered)s AS is_undelivered,
                    COALESCE(move.dunning_procedure_id, %(customer_procedure)s, %(company_procedure)s) AS procedure_id
               FROM account_move_line aml
               JOIN account_move move ON move.id = aml.move_id
@@ -213,10 +218,26 @@ class AccountDunningEngine(models.AbstractModel):
             """,
             customer_procedure=self.env['res.partner']._field_to_sql('customer', 'dunning_procedure_id'),
             company_procedure=company._get_dunning_procedure().id or None,
+            undelivered=self._get_undelivered_condition(company),
             accounts=accounts,
             company=company.id,
             customers=self._get_customers_condition(SQL("aml.partner_id"), partner_ids),
         )
+
+    @api.model
+    def _get_undelivered_condition(self, company):
+        """Whether the customer cannot know of an invoice yet, if the company asks: nobody has sent or printed it, or
+        Peppol has not delivered it. (What was imported as a mere journal entry was sent by another program.)
+
+        :return: a condition on `move`
+        :rtype: SQL
+        """
+        if not company.sudo().dunning_delivered_only:
+            return SQL("FALSE")
+        stuck = SQL("move.is_move_sent IS NOT TRUE")
+        if 'peppol_move_state' in self.env['account.move']._fields:
+            stuck = SQL("(%s OR move.peppol_move_state IN ('to_send', 'processing', 'error'))", stuck)
+        return SQL("(move.move_type IN ('out_invoice', 'out_receipt') AND %s)", stuck)
 
     @api.model
     def _get_customers_condition(self, column, partner_ids):
@@ -438,7 +459,7 @@ class AccountDunningEngine(models.AbstractModel):
             ),
             claim AS (
                 SELECT debit.*,
-                       CASE WHEN debit.no_followup IS TRUE OR is_stopped OR procedure_id IS NULL
+                       CASE WHEN debit.no_followup IS TRUE OR is_stopped OR is_undelivered OR procedure_id IS NULL
                             THEN 0
                             ELSE GREATEST(residual - blocked - unbooked, 0)
                         END AS claimed
@@ -495,6 +516,7 @@ class AccountDunningEngine(models.AbstractModel):
                            WHEN no_followup IS TRUE THEN 'no_followup'
                            WHEN is_stopped OR blocked >= residual THEN 'blocked'
                            WHEN procedure_id IS NULL THEN 'no_procedure'
+                           WHEN is_undelivered THEN 'not_delivered'
                            WHEN days <= 0 AND NOT is_reached THEN 'not_overdue'
                            WHEN amount_net <= 0 THEN 'covered'
                            WHEN level_id IS NULL THEN 'last_level'
@@ -530,8 +552,9 @@ class AccountDunningEngine(models.AbstractModel):
                            ELSE rule
                        END AS reason,
                        CASE
-                           WHEN level_id IS NULL OR rule IN ('no_followup', 'no_procedure', 'covered', 'below_minimum')
-                               THEN NULL
+                           WHEN level_id IS NULL OR rule IN (
+                               'no_followup', 'no_procedure', 'not_delivered', 'covered', 'below_minimum'
+                           ) THEN NULL
                            WHEN rule IN ('due', 'pending') THEN %(date)s::date
                            WHEN rule = 'blocked' AND (is_stopped OR blocked_until = 'infinity') THEN NULL
                            WHEN rule = 'blocked' THEN GREATEST(delay_date, wait_date, repeat_date, blocked_until + 1)

@@ -25,6 +25,7 @@ class AccountDunningExplanation(models.AbstractModel):
             ('below_minimum', self.env._("Below the minimum")),
             ('last_level', self.env._("Last level reached")),
             ('no_procedure', self.env._("No procedure")),
+            ('not_delivered', self.env._("Not delivered")),
             ('covered', self.env._("Covered by payments")),
             ('no_followup', self.env._("Excluded")),
         ]
@@ -42,6 +43,7 @@ class AccountDunningExplanation(models.AbstractModel):
         texts = {
             'no_followup': self.env._("Excluded from follow-up"),
             'no_procedure': self.env._("No reminder: no dunning procedure"),
+            'not_delivered': self.env._("No reminder: the invoice has not reached the customer"),
             'covered': self.env._("No reminder: covered by payments or credit notes that are not matched yet"),
             'last_level': self.env._("No further reminder: last level reached"),
             'below_minimum': self.env._("No reminder: less than the minimum amount"),

@@ -300,7 +300,8 @@ class AccountDunningFollowup(models.Model):
                        rank DESC,
                        ARRAY_POSITION(
                            ARRAY[
-                               'blocked', 'below_minimum', 'last_level', 'no_procedure', 'covered', 'no_followup'
+                               'blocked', 'below_minimum', 'last_level', 'not_delivered', 'no_procedure', 'covered',
+                               'no_followup'
                            ],
                            reason
                        ),

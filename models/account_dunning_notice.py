@@ -112,6 +112,8 @@ class AccountDunningNotice(models.Model):
             self.sudo().contact_forced = True
         if 'user_id' in vals and not self.env.su:
             self.sudo().user_forced = True
+        if 'state' in vals or 'level_id' in vals:
+            self.env['account.dunning.followup']._note_changed(self.partner_id)
         return result
 
     def _check_guarded_fields(self, vals):

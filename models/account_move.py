@@ -7,6 +7,10 @@ from odoo.addons.payment import utils as payment_utils
 
 # What only a notice that has gone out writes
 DUNNING_HISTORY = {'dunning_level_id', 'dunning_last_date'}
+# What makes a customer's row in the follow-up stale
+FOLLOWUP_CHANGES = {
+    'state', 'payment_state', 'no_followup', 'dunning_procedure_id', 'is_move_sent', 'peppol_move_state',
+}
 
 
 class AccountMove(models.Model):
@@ -209,7 +213,13 @@ class AccountMove(models.Model):
     def write(self, vals):
         # EXTENDS 'account': over RPC, too
         self._check_dunning_history(vals)
-        return super().write(vals)
+        result = super().write(vals)
+        if not vals.keys().isdisjoint(FOLLOWUP_CHANGES):
+            self.env['account.dunning.followup']._note_changed(self)
+            if vals.get('state', 'posted') != 'posted':
+                # It may be deleted before the transaction ends.
+                self.env['account.dunning.followup']._note_changed(self.partner_id)
+        return result
 
     @api.model
     def _check_dunning_history(self, vals):

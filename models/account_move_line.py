@@ -1,5 +1,10 @@
 from odoo import fields, models
 
+# What makes a customer's row in the follow-up stale
+FOLLOWUP_CHANGES = {
+    'account_id', 'date_maturity', 'dunning_last_date', 'dunning_level_id', 'no_followup', 'partner_id',
+}
+
 
 class AccountMoveLine(models.Model):
     _inherit = 'account.move.line'
@@ -31,7 +36,12 @@ class AccountMoveLine(models.Model):
     def write(self, vals):
         # EXTENDS 'account': over RPC, too
         self.env['account.move']._check_dunning_history(vals)
-        return super().write(vals)
+        if 'partner_id' in vals:
+            self.env['account.dunning.followup']._note_changed(self.partner_id)
+        result = super().write(vals)
+        if not vals.keys().isdisjoint(FOLLOWUP_CHANGES):
+            self.env['account.dunning.followup']._note_changed(self)
+        return result
 
     def unlink(self):
         # EXTENDS 'account': a pause whose last line is gone must not become one of the whole customer

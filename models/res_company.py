@@ -16,6 +16,11 @@ class ResCompany(models.Model):
         help="For customers and invoices that have no procedure of their own. Empty: the main company's; if that has "
              "none either, they are not dunned.",
     )
+    dunning_delivered_only = fields.Boolean(
+        string="Remind only of delivered invoices",
+        help="An invoice that nobody has sent or printed in Odoo, or that Peppol has not delivered, is not dunned "
+             "until it is.",
+    )
     dunning_timezone = fields.Char(
         compute='_compute_dunning_timezone',
         compute_sudo=True,
@@ -49,7 +54,7 @@ class ResCompany(models.Model):
     def write(self, vals):
         # EXTENDS 'base'
         result = super().write(vals)
-        if 'dunning_procedure_id' in vals:
+        if not vals.keys().isdisjoint(('dunning_procedure_id', 'dunning_delivered_only')):
             self.env['account.dunning.followup']._note_configuration_changed()
         return result
 

@@ -6,6 +6,8 @@ class ResConfigSettings(models.TransientModel):
 
     dunning_procedure_id = fields.Many2one(related='company_id.dunning_procedure_id', readonly=False)
 
+    dunning_delivered_only = fields.Boolean(related='company_id.dunning_delivered_only', readonly=False)
+
     # Late charges
     late_charge_product_id = fields.Many2one(related='company_id.late_charge_product_id', readonly=False)
     late_charge_account_id = fields.Many2one(related='company_id.late_charge_account_id', readonly=False)

@@ -62,6 +62,15 @@ class ResPartner(models.Model):
         groups='account.group_account_invoice,account.group_account_readonly',
     )
 
+    #=== CRUD METHODS ===#
+
+    def write(self, vals):
+        # EXTENDS 'base'
+        result = super().write(vals)
+        if not vals.keys().isdisjoint(('dunning_procedure_id', 'dunning_user_id')):
+            self.env['account.dunning.followup']._note_changed(self)
+        return result
+
     #=== COMPUTE METHODS - DUNNING ===#
 
     @api.depends_context('company', 'lang')

@@ -266,6 +266,29 @@ class TestEngine(DunningCommon):
 
     # === rule 4: procedure ===
 
+    def test_invoice_that_never_reached_the_customer(self):
+        self.company.sudo().dunning_delivered_only = True
+        line = self._create_due_invoice('2024-02-01')
+        sent = self._create_due_invoice('2024-02-02')
+        sent.move_id.is_move_sent = True
+        self._assert_reason(line, '2024-03-10', 'not_delivered')
+        self.assertEqual([*self._due('2024-03-10')], [sent])
+        engine = self.env['account.dunning.engine']
+        verdict = engine._judge(line, fields.Date.to_date('2024-03-10'))[line]
+        self.assertEqual(engine._get_amount_asked(verdict), line.amount_residual, "it may be paid all the same")
+        line.move_id.is_move_sent = True
+        self._assert_reason(line, '2024-03-10', 'due')
+        self.company.sudo().dunning_delivered_only = False
+        sent.move_id.is_move_sent = False
+        self._assert_reason(sent, '2024-03-10', 'due')
+
+    def test_entry_from_another_program_counts_as_delivered(self):
+        self.company.sudo().dunning_delivered_only = True
+        line = self._create_due_invoice('2024-02-01')
+        self.env.cr.execute("UPDATE account_move SET move_type = 'entry' WHERE id = %s", [line.move_id.id])
+        self.env.invalidate_all()
+        self._assert_reason(line, '2024-03-10', 'due')
+
     def test_no_procedure(self):
         self.company.sudo().dunning_procedure_id = False
         line = self._create_due_invoice('2024-03-01')

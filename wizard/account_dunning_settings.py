@@ -3,7 +3,7 @@ from odoo.exceptions import AccessError
 
 # What the dialog shows of the company; the general settings have the same
 COMPANY_FIELDS = (
-    'dunning_procedure_id',
+    'dunning_procedure_id', 'dunning_delivered_only',
     'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
     'credit_auto_release',
     'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
@@ -25,6 +25,10 @@ class AccountDunningSettings(models.TransientModel):
     dunning_procedure_id = fields.Many2one(
         comodel_name='account.dunning.procedure',
         domain="['|', ('company_id', '=', False), ('company_id', 'parent_of', company_id)]")
+    dunning_delivered_only = fields.Boolean(
+        string="Only delivered invoices",
+        help="An invoice that nobody has sent or printed in Odoo, or that Peppol has not delivered, is not dunned "
+             "until it is.")
     account_use_credit_limit = fields.Boolean(string="Sales credit limit")
     credit_control_policy = fields.Selection(
         selection='_selection_credit_control_policy', string="Over the limit", required=True)
