@@ -30,6 +30,7 @@ from . import ir_actions_report
 # What the screens show
 from . import account_dunning_explanation
 from . import account_dunning_followup
+from . import account_dunning_aging
 
 # What a delay costs
 from . import account_reference_rate

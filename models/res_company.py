@@ -21,6 +21,12 @@ class ResCompany(models.Model):
         help="An invoice that nobody has sent or printed in Odoo, or that Peppol has not delivered, is not dunned "
              "until it is.",
     )
+    dunning_aging_days = fields.Integer(
+        string="Days of an age bucket",
+        required=True,
+        default=30,
+        help="Aged receivables and statements: 30 makes 1–30, 31–60, 61–90 and over 90 days late.",
+    )
     dunning_timezone = fields.Char(
         compute='_compute_dunning_timezone',
         compute_sudo=True,
@@ -32,6 +38,11 @@ class ResCompany(models.Model):
         readonly=True,
         copy=False,
         help="The day that the figures of the follow-up were brought up to.",
+    )
+
+    _dunning_aging_days_positive = models.Constraint(
+        'CHECK (dunning_aging_days > 0)',
+        "An age bucket needs at least one day.",
     )
 
     @api.constrains('dunning_procedure_id')

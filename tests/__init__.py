@@ -1,4 +1,5 @@
 from . import test_agreement
+from . import test_aging
 from . import test_bad_input
 from . import test_days
 from . import test_engine

@@ -1,3 +1,4 @@
+from . import account_dunning_aging_open
 from . import account_dunning_notice_change_level
 from . import account_dunning_preview
 from . import account_late_charge_sheet
