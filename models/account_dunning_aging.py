@@ -26,7 +26,7 @@ class AccountDunningAging(models.Model):
     partner_id = fields.Many2one(comodel_name='res.partner', string="Customer", readonly=True)
     user_id = fields.Many2one(comodel_name='res.users', string="Collector", readonly=True)
     level_id = fields.Many2one(
-        comodel_name='account.dunning.level', string="Level", readonly=True, help="The last one reached by that day.")
+        comodel_name='account.dunning.level', readonly=True, help="The last one reached by that day.")
     move_id = fields.Many2one(comodel_name='account.move', string="Entry", readonly=True)
     move_type = fields.Selection(selection='_selection_move_type', string="Type", readonly=True)
     date = fields.Date(readonly=True)
