@@ -55,6 +55,8 @@
         'views/account_dunning_run_views.xml',
         'wizard/account_dunning_settings_views.xml',
         'wizard/account_dunning_aging_open_views.xml',
+        'wizard/account_dunning_assign_views.xml',
+        'views/account_dunning_contact_views.xml',
         'views/account_dunning_aging_views.xml',  # Uses the dialog above.
         'views/account_move_views.xml',
         'views/res_partner_views.xml',

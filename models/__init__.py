@@ -31,6 +31,7 @@ from . import ir_actions_report
 from . import account_dunning_explanation
 from . import account_dunning_followup
 from . import account_dunning_aging
+from . import account_dunning_contact
 
 # What a delay costs
 from . import account_reference_rate
@@ -48,6 +49,7 @@ from . import account_move
 from . import account_payment
 from . import account_partial_reconcile
 from . import account_move_line
+from . import mail_activity
 from . import res_company
 from . import res_config_settings
 from . import res_partner

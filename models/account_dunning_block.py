@@ -173,6 +173,11 @@ class AccountDunningBlock(models.Model):
                 vals['partner_id'] = partner.commercial_partner_id.id
         blocks = super().create(vals_list)
         self.env['account.dunning.followup']._note_changed(blocks.partner_id)
+        for company, company_blocks in blocks.grouped('company_id').items():
+            # What was agreed needs no call any more.
+            agreed = company_blocks.filtered(lambda block: block.reason != 'manual')
+            self.env['account.dunning.notice']._close_calls(
+                company, agreed.partner_id, self.env._("Settled with the customer"))
         return blocks
 
     def write(self, vals):

@@ -18,7 +18,7 @@ class AccountDunningFollowup(models.Model):
 
     _name = 'account.dunning.followup'
     _description = "Dunning follow-up"
-    _order = 'amount_overdue desc, id'
+    _order = 'priority desc, amount_overdue desc, id'
     _rec_name = 'partner_id'
 
     company_id = fields.Many2one(
@@ -53,6 +53,28 @@ class AccountDunningFollowup(models.Model):
     )
     next_date = fields.Date(string="Next step on", readonly=True)
     is_paused = fields.Boolean(string="Paused", readonly=True, help="Some of what is overdue is paused.")
+
+    # The collector's work
+    todo = fields.Selection(
+        string="To do",
+        selection=[
+            ('call', "Call"),
+            ('promise', "Promise due"),
+            ('broken', "Broken agreement"),
+            ('failed', "Reminder failed"),
+            ('bounced', "Reminder came back"),
+            ('post', "Letter to post"),
+            ('review', "Proposal to review"),
+            ('none', "Nothing"),
+        ],
+        readonly=True,
+        default='none',
+        help="The most urgent of what is to be done; it goes away when it is done.",
+    )
+    todo_date = fields.Date(string="To do on", readonly=True)
+    priority = fields.Float(
+        readonly=True, digits=(16, 0), aggregator=False, help="What is overdue × days late: who is called first.")
+    last_contact_date = fields.Date(string="Last contact", readonly=True)
 
     next_step = fields.Char(string="Next step", compute='_compute_next_step')
     days_overdue = fields.Integer(string="Days late", compute='_compute_days_overdue')
@@ -160,6 +182,53 @@ class AccountDunningFollowup(models.Model):
             'target': 'new',
             'context': {'default_partner_id': self.partner_id.id, 'default_company_id': self.company_id.id},
         }
+
+    def action_do(self):
+        """Open what is to be done: the promise, the agreement, the reminder, the letter or the proposal.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        of_customer = [('company_id', '=', self.company_id.id), ('partner_id', '=', self.partner_id.id)]
+        notices = {
+            'failed': [('state', '=', 'failed')],
+            'bounced': [('state', '=', 'sent'), ('is_bounced', '=', True)],
+            'post': [('state', '=', 'sent'), ('is_letter_to_print', '=', True)],
+            'review': [('state', '=', 'draft')],
+        }
+        if self.todo in notices:
+            found = self.env['account.dunning.notice'].search(of_customer + notices[self.todo])
+            action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_dunning_notice_action')
+            if len(found) == 1:
+                return {**action, 'views': [(False, 'form')], 'res_id': found.id}
+            return {**action, 'domain': [('id', 'in', found.ids)], 'context': {}}
+        state = 'open' if self.todo == 'promise' else 'broken'
+        for model in ('account.payment.promise', 'account.payment.plan'):
+            found = self.env[model].search(of_customer + [('state', '=', state)], order='id desc', limit=1)
+            if found:
+                return found._get_records_action()
+        return self.action_log_call()
+
+    def action_assign(self):
+        """Ask who is to look after the customers.
+
+        :rtype: dict
+        """
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Assign a collector"),
+            'res_model': 'account.dunning.assign',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_followup_ids': self.ids},
+        }
+
+    def action_print_statements(self):
+        """The customers' statements of open items, as one PDF.
+
+        :rtype: dict
+        """
+        return self.env.ref('account_dunning.action_report_statement').report_action(self.partner_id)
 
     def _find_live_notices(self):
         """The customers' notices that are not out yet.
@@ -360,18 +429,20 @@ class AccountDunningFollowup(models.Model):
         self.env.cr.execute(SQL(
             """
             %(query)s,
+            %(work)s,
             cleared AS (
                 UPDATE account_dunning_followup followup
                    SET amount_overdue = 0, amount_total = 0, date_oldest = NULL, level_id = NULL, last_date = NULL,
-                       reason = NULL, next_level_id = NULL, next_date = NULL, is_paused = FALSE, date = %(date)s
+                       reason = NULL, next_level_id = NULL, next_date = NULL, is_paused = FALSE, date = %(date)s,
+                       todo = 'none', todo_date = NULL, priority = 0
                  WHERE followup.company_id = %(company)s
-                   AND followup.reason IS NOT NULL
+                   AND (followup.reason IS NOT NULL OR followup.todo != 'none')
                    %(of_partners)s
                    AND NOT EXISTS (SELECT FROM figures WHERE figures.partner_id = followup.partner_id)
             )
             INSERT INTO account_dunning_followup AS followup (
                 company_id, partner_id, user_id, date, amount_overdue, amount_total, date_oldest, level_id, last_date,
-                reason, next_level_id, next_date, is_paused
+                reason, next_level_id, next_date, is_paused, todo, todo_date, priority, last_contact_date
             )
             SELECT %(company)s,
                    figures.partner_id,
@@ -385,12 +456,19 @@ class AccountDunningFollowup(models.Model):
                    figures.reason,
                    figures.next_level_id,
                    figures.next_date,
-                   figures.is_paused
+                   figures.is_paused,
+                   COALESCE(work.todo, 'none'),
+                   work.todo_date,
+                   %(priority)s,
+                   last_contact.date
               FROM figures
               JOIN res_partner customer ON customer.id = figures.partner_id
+         LEFT JOIN work ON work.partner_id = figures.partner_id
+         LEFT JOIN last_contact ON last_contact.partner_id = figures.partner_id
          LEFT JOIN res_users collector ON collector.id = %(collector)s
              WHERE figures.amount_overdue > 0
                 OR figures.level_id IS NOT NULL
+                OR work.todo IS NOT NULL
                 OR EXISTS (
                        SELECT
                          FROM account_dunning_followup known
@@ -407,9 +485,15 @@ class AccountDunningFollowup(models.Model):
                    reason = EXCLUDED.reason,
                    next_level_id = EXCLUDED.next_level_id,
                    next_date = EXCLUDED.next_date,
-                   is_paused = EXCLUDED.is_paused
+                   is_paused = EXCLUDED.is_paused,
+                   todo = EXCLUDED.todo,
+                   todo_date = EXCLUDED.todo_date,
+                   priority = EXCLUDED.priority,
+                   last_contact_date = EXCLUDED.last_contact_date
             """,
             query=self._get_query(company, date, partner_ids),
+            work=self._get_work_tables(company, date, partner_ids),
+            priority=self._get_priority(date),
             collector=self.env['res.partner'].with_company(company)._field_to_sql('customer', 'dunning_user_id'),
             company=company.id,
             date=date,
@@ -419,6 +503,114 @@ class AccountDunningFollowup(models.Model):
             self._set_date(company, date)
             self._take_changes(company)
         self.invalidate_model()
+
+    @api.model
+    def _get_priority(self, date):
+        """Who is called first: money × time.
+
+        :return: a number, over the columns of `figures`
+        :rtype: SQL
+        """
+        return SQL("figures.amount_overdue * GREATEST(%s::date - figures.date_oldest, 1)", date)
+
+    @api.model
+    def _get_work_tables(self, company, date, partner_ids=None):
+        """What a collector has to do about each customer on a day, from what has happened: nothing of it is ticked off.
+
+        :param res.company company:
+        :param datetime.date date:
+        :param partner_ids: commercial partners; None: all
+        :return: two tables of a `WITH` clause: `last_contact` (partner_id, date, next_date) and `work` (partner_id,
+            todo, todo_date): the most urgent that is due on the day, else what comes first
+        :rtype: SQL
+        """
+        for model in ('account.dunning.contact', 'account.dunning.notice', 'account.payment.promise',
+                      'account.payment.plan', 'mail.activity'):
+            self.env[model].flush_model()
+        only = SQL() if partner_ids is None else SQL("AND customer.id = ANY(%s)", list(partner_ids))
+        return SQL(
+            """
+            last_contact AS MATERIALIZED (
+                SELECT DISTINCT ON (contact.partner_id) contact.partner_id, contact.date, contact.next_date
+                  FROM account_dunning_contact contact
+                  JOIN res_partner customer ON customer.id = contact.partner_id
+                 WHERE contact.company_id = %(company)s %(only)s
+              ORDER BY contact.partner_id, contact.date DESC, contact.id DESC
+            ),
+            reminder AS MATERIALIZED (
+                SELECT notice.id, notice.partner_id, notice.state, notice.date, notice.sent_date, notice.is_bounced,
+                       notice.is_letter_to_print
+                  FROM account_dunning_notice notice
+                  JOIN res_partner customer ON customer.id = notice.partner_id
+                 WHERE notice.company_id = %(company)s AND notice.state != 'cancelled' %(only)s
+            ),
+            last_reminder AS (
+                SELECT partner_id, MAX(sent_date) AS sent_date FROM reminder WHERE state = 'sent' GROUP BY partner_id
+            ),
+            broken_agreement AS (
+                SELECT customer.id AS partner_id, MIN(agreement.date_closed) AS date
+                  FROM (
+                        SELECT partner_id, company_id, state, date_closed FROM account_payment_promise
+                     UNION ALL
+                        SELECT partner_id, company_id, state, date_closed FROM account_payment_plan
+                       ) agreement
+                  JOIN res_partner holder ON holder.id = agreement.partner_id
+                  JOIN res_partner customer ON customer.id = holder.commercial_partner_id
+             LEFT JOIN last_contact ON last_contact.partner_id = customer.id
+             LEFT JOIN last_reminder ON last_reminder.partner_id = customer.id
+                 WHERE agreement.state = 'broken' AND agreement.company_id = %(company)s %(only)s
+                   AND agreement.date_closed > COALESCE(
+                           GREATEST(last_contact.date, last_reminder.sent_date), '-infinity')
+              GROUP BY customer.id
+            ),
+            task AS (
+                SELECT reminder.partner_id, 'call' AS todo, MIN(activity.date_deadline) AS todo_date
+                  FROM mail_activity activity
+                  JOIN reminder ON reminder.id = activity.res_id AND reminder.state = 'sent'
+                 WHERE activity.res_model = 'account.dunning.notice' AND activity.active
+                   AND activity.activity_type_id != %(todo_type)s
+              GROUP BY reminder.partner_id
+             UNION ALL
+                SELECT partner_id, 'call', next_date FROM last_contact WHERE next_date IS NOT NULL
+             UNION ALL
+                SELECT customer.id, 'promise', MIN(promise.date)
+                  FROM account_payment_promise promise
+                  JOIN res_partner holder ON holder.id = promise.partner_id
+                  JOIN res_partner customer ON customer.id = holder.commercial_partner_id
+             LEFT JOIN last_contact ON last_contact.partner_id = customer.id
+                 WHERE promise.state = 'open' AND promise.company_id = %(company)s %(only)s
+                   AND promise.date > COALESCE(last_contact.date, '-infinity')
+              GROUP BY customer.id
+             UNION ALL
+                SELECT partner_id, 'broken', date FROM broken_agreement
+             UNION ALL
+                SELECT partner_id, 'failed', date FROM reminder WHERE state = 'failed'
+             UNION ALL
+                SELECT reminder.partner_id, 'bounced', reminder.sent_date
+                  FROM reminder
+                  JOIN last_reminder USING (partner_id)
+             LEFT JOIN last_contact USING (partner_id)
+                 WHERE reminder.is_bounced AND reminder.state = 'sent'
+                   AND reminder.sent_date = last_reminder.sent_date
+                   AND reminder.sent_date > COALESCE(last_contact.date, '-infinity')
+             UNION ALL
+                SELECT partner_id, 'post', sent_date FROM reminder WHERE state = 'sent' AND is_letter_to_print
+             UNION ALL
+                SELECT partner_id, 'review', date FROM reminder WHERE state = 'draft'
+            ),
+            work AS MATERIALIZED (
+                SELECT DISTINCT ON (partner_id) partner_id, todo, todo_date
+                  FROM task
+              ORDER BY partner_id,
+                       todo_date > %(date)s,
+                       CASE WHEN todo_date > %(date)s THEN todo_date END,
+                       ARRAY_POSITION(
+                           ARRAY['call', 'promise', 'broken', 'failed', 'bounced', 'post', 'review'], todo),
+                       todo_date
+            )
+            """,
+            company=company.id, date=date, only=only, todo_type=self.env.ref('mail.mail_activity_data_todo').id,
+        )
 
     @api.model
     def _set_date(self, company, date):
@@ -511,7 +703,7 @@ class AccountDunningFollowup(models.Model):
             SELECT followup.company_id, followup.partner_id
               FROM account_dunning_followup followup
              WHERE followup.company_id = %(company)s
-               AND (followup.next_date <= %(today)s OR followup.is_paused)
+               AND (followup.next_date <= %(today)s OR followup.is_paused OR followup.todo_date > %(since)s)
             """,
             company=company.id,
             accounts=accounts,

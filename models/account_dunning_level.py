@@ -69,6 +69,10 @@ class AccountDunningLevel(models.Model):
         help="Empty: the customer's collector.",
     )
     activity_summary = fields.Char(translate=True)
+    call_tries = fields.Integer(
+        string="Tries",
+        help="After so many calls without an answer no further one is planned. 0: as the company says.",
+    )
     attach_invoices = fields.Boolean(string="Attach the invoices")
     deadline_days = fields.Integer(
         string="Payment deadline (days)",
@@ -108,6 +112,10 @@ class AccountDunningLevel(models.Model):
     _min_wait_days_positive = models.Constraint(
         'CHECK(min_wait_days BETWEEN 0 AND 9999)',
         "The days since the last reminder can't be negative, nor more than 9999.",
+    )
+    _call_tries_positive = models.Constraint(
+        'CHECK(call_tries BETWEEN 0 AND 99)',
+        "The number of tries can't be negative, nor more than 99.",
     )
     _repeat_days_positive = models.Constraint(
         'CHECK(repeat_days BETWEEN 0 AND 9999)',

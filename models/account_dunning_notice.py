@@ -5,6 +5,9 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tools import SQL
 from odoo.tools.misc import get_lang
 
+# What makes a customer's row in the follow-up stale
+FOLLOWUP_CHANGES = {'state', 'level_id', 'is_bounced', 'is_letter_to_print'}
+
 LIVE_STATES = ('draft', 'queued', 'failed')
 
 # Hours until a failed notice is tried again: soon at first (the mail server restarts), then once a day.
@@ -112,7 +115,7 @@ class AccountDunningNotice(models.Model):
             self.sudo().contact_forced = True
         if 'user_id' in vals and not self.env.su:
             self.sudo().user_forced = True
-        if 'state' in vals or 'level_id' in vals:
+        if not vals.keys().isdisjoint(FOLLOWUP_CHANGES):
             self.env['account.dunning.followup']._note_changed(self.partner_id)
         return result
 
@@ -423,13 +426,17 @@ class AccountDunningNotice(models.Model):
         self.env['account.move.line'].invalidate_model(['dunning_level_id', 'dunning_last_date'])
         self.env['account.move'].invalidate_model(['dunning_level_id', 'dunning_last_date'])
         notices._confirm_charges(date)
+        notices._close_calls_before()
         notices._log_on_invoices()
 
     def _log_on_invoices(self):
         """The life of the invoice is told on the invoice."""
         bodies = {}
         for line in self.line_ids.filtered(lambda line: line.advances and line.move_id):
-            bodies[line.move_id.id] = self.env._(
-                "Reminder sent: %(level)s (%(notice)s)", level=line.level_id.name, notice=line.notice_id.display_name)
+            notice = line.notice_id
+            is_written = notice.email_to or notice.is_letter_to_print or notice.level_id.send_sms
+            text = self.env._("Reminder sent: %(level)s (%(notice)s)") if is_written else self.env._(
+                "Planned: %(level)s (%(notice)s)")
+            bodies[line.move_id.id] = text % {'level': line.level_id.name, 'notice': notice.display_name}
         if bodies:
             self.env['account.move'].browse(bodies).sudo()._message_log_batch(bodies)

@@ -76,4 +76,5 @@ class AccountMoveLine(models.Model):
         self.env['account.payment.promise']._follow_up_lines(self)
         receivables = self.filtered(lambda line: line.account_type == 'asset_receivable')
         self.env['sale.order']._recheck_held_orders(receivables.partner_id)
+        self.env['account.dunning.notice']._close_paid_calls(receivables.partner_id.commercial_partner_id)
         return result

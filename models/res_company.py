@@ -21,6 +21,12 @@ class ResCompany(models.Model):
         help="An invoice that nobody has sent or printed in Odoo, or that Peppol has not delivered, is not dunned "
              "until it is.",
     )
+    dunning_call_tries = fields.Integer(
+        string="Tries of a call",
+        required=True,
+        default=3,
+        help="A call without an answer is tried again on the next working day, so many times in all.",
+    )
     dunning_aging_days = fields.Integer(
         string="Days of an age bucket",
         required=True,
@@ -40,6 +46,10 @@ class ResCompany(models.Model):
         help="The day that the figures of the follow-up were brought up to.",
     )
 
+    _dunning_call_tries_positive = models.Constraint(
+        'CHECK (dunning_call_tries > 0)',
+        "A call is tried at least once.",
+    )
     _dunning_aging_days_positive = models.Constraint(
         'CHECK (dunning_aging_days > 0)',
         "An age bucket needs at least one day.",

@@ -31,6 +31,7 @@ from . import test_printing
 from . import test_followup
 from . import test_rights
 from . import test_tour
+from . import test_worklist
 from . import test_levels_in_order
 from . import test_post
 from . import test_settings

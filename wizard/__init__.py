@@ -1,4 +1,5 @@
 from . import account_dunning_aging_open
+from . import account_dunning_assign
 from . import account_dunning_notice_change_level
 from . import account_dunning_preview
 from . import account_late_charge_sheet

@@ -27,17 +27,11 @@ class AccountDunningCall(models.TransientModel):
         domain="[('commercial_partner_id', '=', partner_id)]",
     )
     phone = fields.Char(related='contact_id.phone', related_sudo=False)
-    outcome = fields.Selection(
-        selection=[
-            ('promise', "Will pay"),
-            ('plan', "Can't pay at once"),
-            ('dispute', "Disputes an invoice"),
-            ('forgot', "Forgot, or did not get the invoice"),
-            ('no_answer', "No answer"),
-        ],
-        required=True,
-        default='promise',
-    )
+    outcome = fields.Selection(selection='_selection_outcome', required=True, default='promise')
+    # Wrong number or person: put right at once
+    new_phone = fields.Char(string="Right number")
+    new_email = fields.Char(string="Right e-mail")
+    call_sheet = fields.Html(compute='_compute_call_sheet', sanitize=False)
     note = fields.Text()
     open_move_ids = fields.Many2many(
         comodel_name='account.move',
@@ -123,6 +117,10 @@ class AccountDunningCall(models.TransientModel):
     )
     send_statement = fields.Boolean(string="Statement of open items")
     documents_sent = fields.Char(readonly=True)
+
+    @api.model
+    def _selection_outcome(self):
+        return self.env['account.dunning.contact']._selection_outcome()
 
     #=== DEFAULT METHODS ===#
 
@@ -210,6 +208,32 @@ class AccountDunningCall(models.TransientModel):
         for call in self:
             call.email = call.contact_id.email or call.partner_id.email
 
+    @api.depends('partner_id', 'company_id')
+    def _compute_call_sheet(self):
+        """What to know before the customer answers: what is open and in which state, what was promised, last words."""
+        for call in self:
+            if not call.partner_id:
+                call.call_sheet = False
+                continue
+            of_customer = [
+                ('partner_id', 'child_of', call.partner_id.ids), ('company_id', '=', call.company_id.id)]
+            today = call.company_id._get_dunning_today()
+            lines = call.open_move_ids._origin.line_ids._filter_open_receivables()
+            explanation = self.env['account.dunning.explanation']
+            call.call_sheet = self.env['ir.qweb']._render('account_dunning.call_sheet', {
+                'today': today,
+                'lines': lines[:20],
+                'more': len(lines[20:]),
+                'pauses': {
+                    line.id: explanation._describe_pauses(pause) for line in lines[:20]
+                    if (pause := explanation._filter_pauses_of(
+                        line, explanation._find_pauses(call.company_id, call.partner_id, today)))
+                },
+                'promises': self.env['account.payment.promise'].search(
+                    of_customer, order='date desc, id desc', limit=4),
+                'contacts': self.env['account.dunning.contact'].search(of_customer, limit=4),
+            })
+
     #=== ACTION METHODS ===#
 
     def action_log(self):
@@ -220,6 +244,8 @@ class AccountDunningCall(models.TransientModel):
         self.ensure_one()
         self._check_subject_access()
         self._log_call()
+        if self.outcome == 'wrong_contact':
+            self._mend_contact()
         if self.outcome == 'promise':
             self._create_promises()
         elif self.outcome == 'dispute':
@@ -271,6 +297,34 @@ class AccountDunningCall(models.TransientModel):
         if self.note:
             text = f"{text} {self.note}"
         log_batch(self.env, [(self.partner_id, text)] + [(move, text) for move in self.move_ids])
+        self.env['account.dunning.contact'].create({
+            'partner_id': self.partner_id.id,
+            'company_id': self.company_id.id,
+            'contact_id': self.contact_id.id,
+            'date': self.company_id._get_dunning_today(),
+            'outcome': self.outcome,
+            'note': self.note,
+            'move_ids': [Command.set(self.move_ids.ids)],
+            'next_date': self.activity_date if self.activity_type_id and self.outcome == 'no_answer' else False,
+        })
+
+    def _mend_contact(self):
+        """The number or address that was wrong is put right, by whoever has found out.
+
+        :raise UserError: when the contact is somebody else's
+        """
+        values = {'phone': self.new_phone, 'email': self.new_email}
+        values = {name: value.strip() for name, value in values.items() if value and value.strip()}
+        if not values:
+            return
+        contact = self.contact_id or self.partner_id
+        if contact.commercial_partner_id != self.partner_id:
+            raise UserError(self.env._("%(contact)s does not belong to %(customer)s.",
+                                       contact=contact.display_name, customer=self.partner_id.display_name))
+        log_batch(self.env, [(contact, self.env._(
+            "Put right after a call: %(values)s", values=", ".join(values.values())))])
+        # Who calls customers may mend how they are reached, without being allowed to change them otherwise.
+        contact.sudo().write(values)
 
     def _create_promises(self):
         """The promise, on what the call was about.

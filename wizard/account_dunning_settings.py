@@ -3,7 +3,7 @@ from odoo.exceptions import AccessError
 
 # What the dialog shows of the company; the general settings have the same
 COMPANY_FIELDS = (
-    'dunning_procedure_id', 'dunning_delivered_only', 'dunning_aging_days',
+    'dunning_procedure_id', 'dunning_delivered_only', 'dunning_call_tries', 'dunning_aging_days',
     'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
     'credit_auto_release',
     'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
@@ -29,6 +29,9 @@ class AccountDunningSettings(models.TransientModel):
         string="Only delivered invoices",
         help="An invoice that nobody has sent or printed in Odoo, or that Peppol has not delivered, is not dunned "
              "until it is.")
+    dunning_call_tries = fields.Integer(
+        string="Tries of a call",
+        help="A call without an answer is tried again on the next working day, so many times in all.")
     dunning_aging_days = fields.Integer(
         string="Days of an age bucket",
         help="Aged receivables and statements: 30 makes 1–30, 31–60, 61–90 and over 90 days late.")

@@ -15,6 +15,11 @@ registry.category("web_tour.tours").add("account_dunning_morning", {
             trigger: ".o_data_row:eq(0):contains('Tour Big'):contains('In preparation: Level 1')",
         },
         {
+            content: "All customers, not only what is to be done today",
+            trigger: ".o_searchview_facet:contains('Today') .o_facet_remove",
+            run: "click",
+        },
+        {
             content: "The paused customer says until when, and why",
             trigger: ".o_data_row:contains('Tour Paused'):contains('Paused until'):contains('Promise to pay')",
         },
@@ -58,6 +63,12 @@ registry.category("web_tour.tours").add("account_dunning_sent", {
         { content: "Open one", trigger: ".o_data_row:contains('Tour Big') td[name='partner_id']", run: "click" },
         { content: "The letter is its evidence", trigger: ".o_field_widget[name='attachment_id']:contains('DUN')" },
         ...openMenu("account_dunning.account_dunning_collections_menu", "account_dunning.account_dunning_followup_menu"),
+        { content: "Nothing is left to do today", trigger: ".o_nocontent_help:contains('All done for today')" },
+        {
+            content: "All customers, not only what is to be done today",
+            trigger: ".o_searchview_facet:contains('Today') .o_facet_remove",
+            run: "click",
+        },
         {
             content: "The customer stands at the level now",
             trigger: ".o_data_row:contains('Tour Big') td[name='level_id']:contains('Level 1')",
