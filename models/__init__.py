@@ -32,6 +32,7 @@ from . import account_dunning_explanation
 from . import account_dunning_followup
 from . import account_dunning_aging
 from . import account_dunning_contact
+from . import account_dunning_history
 
 # What a delay costs
 from . import account_reference_rate

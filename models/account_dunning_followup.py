@@ -1,6 +1,9 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, format_amount
+
+# Of the ageing bar: not due, then later and later
+BUCKET_COLORS = ('#7fb685', '#f2cc8f', '#f4a259', '#e76f51', '#b23a48')
 
 # Key of the transaction's notes: which journal items, entries and customers it has touched
 CHANGED = 'account.dunning.followup.changed'
@@ -84,6 +87,13 @@ class AccountDunningFollowup(models.Model):
         comodel_name='account.dunning.notice', string="Notices", compute='_compute_notice_ids')
     move_line_ids = fields.Many2many(
         comodel_name='account.move.line', string="Open items", compute='_compute_move_line_ids')
+    history_ids = fields.Many2many(
+        comodel_name='account.dunning.history', string="Life of the account", compute='_compute_history_ids')
+    contact_person_ids = fields.Many2many(
+        comodel_name='res.partner', string="Contacts", compute='_compute_contact_person_ids')
+    aging_bar = fields.Html(string="By age", compute='_compute_aging_bar', sanitize=False)
+    credit_limit_text = fields.Char(string="Credit limit", compute='_compute_credit_limit_text')
+    held_order_count = fields.Integer(string="Held orders", compute='_compute_held_order_count')
 
     _customer_unique = models.UniqueIndex('(company_id, partner_id)', "A customer has one follow-up in each company.")
     _overdue_idx = models.Index('(amount_overdue DESC, id) WHERE amount_overdue > 0')
@@ -125,6 +135,63 @@ class AccountDunningFollowup(models.Model):
         for followup in self:
             followup.move_line_ids = self.env['account.move.line'].search(
                 followup._get_open_lines_domain(), order='date_maturity, id', limit=500)
+
+    def _compute_history_ids(self):
+        for followup in self:
+            followup.history_ids = self.env['account.dunning.history']._get_history(
+                followup.company_id, followup.partner_id)
+
+    def _compute_contact_person_ids(self):
+        for followup in self:
+            followup.contact_person_ids = followup.partner_id | followup.partner_id.child_ids
+
+    @api.depends('amount_total')
+    @api.depends_context('lang')
+    def _compute_aging_bar(self):
+        """What is open by age, as a bar: not due, then later and later."""
+        Aging = self.env['account.dunning.aging'].sudo()
+        for company, followups in self.grouped('company_id').items():
+            buckets = Aging._get_buckets(company, company._get_dunning_today(), followups.partner_id.ids)
+            labels = Aging._get_bucket_labels(company)
+            for followup in followups:
+                # A negative bucket (money that is not matched) has no width.
+                amounts = [max(amount, 0.0) for amount in buckets.get(followup.partner_id.id, [])]
+                total = sum(amounts)
+                followup.aging_bar = total and self.env['ir.qweb']._render('account_dunning.followup_aging_bar', {
+                    'parts': [
+                        (f"{label}: {format_amount(self.env, amount, company.currency_id)}", color,
+                         round(100 * amount / total, 1))
+                        for label, amount, color in zip(labels, amounts, BUCKET_COLORS, strict=True) if amount
+                    ],
+                })
+
+    def _compute_credit_limit_text(self):
+        """How much of the customer's limit is used: "8,200 of 10,000"."""
+        for company, followups in self.grouped('company_id').items():
+            customers = followups.partner_id.sudo().with_company(company)
+            terms = customers._get_credit_terms(company, company._get_dunning_today())
+            for followup, customer in zip(followups, followups.partner_id.sudo().with_company(company), strict=True):
+                limit = terms[customer].limit if terms[customer].policy != 'off' else 0.0
+                followup.credit_limit_text = limit and self.env._(
+                    "%(used)s of %(limit)s",
+                    used=format_amount(self.env, customer.credit_exposure, company.currency_id),
+                    limit=format_amount(self.env, limit, company.currency_id))
+
+    def _compute_held_order_count(self):
+        # Who looks after debts must know that orders wait, without being allowed to read orders.
+        counts = {
+            (company.id, partner.id): count
+            for company, partner, count in self.env['sale.order'].sudo()._read_group(
+                [('company_id', 'in', self.company_id.ids), ('credit_state', '=', 'hold'),
+                 ('partner_invoice_id.commercial_partner_id', 'in', self.partner_id.ids)],
+                ['company_id', 'partner_invoice_id'], ['__count'])
+        }
+        totals = {}
+        for (company_id, partner_id), count in counts.items():
+            key = company_id, self.env['res.partner'].sudo().browse(partner_id).commercial_partner_id.id
+            totals[key] = totals.get(key, 0) + count
+        for followup in self:
+            followup.held_order_count = totals.get((followup.company_id.id, followup.partner_id.id), 0)
 
     #=== CRUD METHODS ===#
 
@@ -208,6 +275,60 @@ class AccountDunningFollowup(models.Model):
             if found:
                 return found._get_records_action()
         return self.action_log_call()
+
+    def action_pause(self):
+        """Open a new pause of the customer's reminders.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Pause the reminders"),
+            'res_model': 'account.dunning.block',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'default_partner_id': self.partner_id.id, 'default_company_id': self.company_id.id,
+                        'default_reason': 'manual'},
+        }
+
+    def action_plan(self):
+        """Open the dialog that prepares a payment plan.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_payment_plan_prepare_action')
+        return {**action, 'context': {
+            'default_partner_id': self.partner_id.id, 'default_company_id': self.company_id.id}}
+
+    def action_register_payment(self):
+        """Open Odoo's dialog for a payment of what is overdue, or of all that is open when nothing is.
+
+        :rtype: dict
+        :raise UserError: when nothing is open
+        """
+        self.ensure_one()
+        lines = self.move_line_ids.filtered(lambda line: line.amount_residual > 0)
+        today = self.company_id._get_dunning_today()
+        overdue = lines.filtered(lambda line: (line.date_maturity or line.date) < today)
+        if not lines:
+            raise UserError(self.env._("Nothing is open."))
+        return (overdue or lines).action_register_payment()
+
+    def action_open_history(self):
+        """Open the life of the account as a list of its own, to filter, print and export.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Life of the account of %(customer)s", customer=self.partner_id.display_name),
+            'res_model': 'account.dunning.history',
+            'view_mode': 'list',
+            'domain': [('partner_id', '=', self.partner_id.id), ('company_id', '=', self.company_id.id)],
+        }
 
     def action_assign(self):
         """Ask who is to look after the customers.

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 # What makes a customer's row in the follow-up stale
 FOLLOWUP_CHANGES = {
@@ -30,6 +30,36 @@ class AccountMoveLine(models.Model):
         groups='account.group_account_invoice,account.group_account_readonly',
         help="The running plan that the line is in; plans that are over are not shown here.",
     )
+
+    dunning_situation = fields.Char(
+        string="Dunning situation",
+        compute='_compute_dunning_situation',
+        groups='account.group_account_invoice,account.group_account_readonly',
+        help="What pauses the item: a dispute, a promise, a payment plan.",
+    )
+
+    #=== COMPUTE METHODS ===#
+
+    @api.depends_context('lang')
+    def _compute_dunning_situation(self):
+        explanation = self.env['account.dunning.explanation']
+        self.dunning_situation = False
+        for company, lines in self.grouped('company_id').items():
+            pauses = explanation._find_pauses(
+                company, lines.partner_id.commercial_partner_id, company._get_dunning_today())
+            for line in lines if pauses else ():
+                if pause := explanation._filter_pauses_of(line, pauses):
+                    line.dunning_situation = explanation._describe_pauses(pause)
+
+    #=== ACTION METHODS ===#
+
+    def action_dunning_pdf(self):
+        """Open the PDF of the item's invoice.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return self.move_id.action_invoice_download_pdf(target='new')
 
     #=== CRUD METHODS ===#
 

@@ -6,6 +6,7 @@ from . import test_engine
 from . import test_run
 from . import test_standard_roles
 from . import test_level
+from . import test_history
 from . import test_letter
 from . import test_letter_layout
 from . import test_delivery
