@@ -157,7 +157,10 @@ class AccountDunningFollowup(models.Model):
                 # A negative bucket (money that is not matched) has no width.
                 amounts = [max(amount, 0.0) for amount in buckets.get(followup.partner_id.id, [])]
                 total = sum(amounts)
-                followup.aging_bar = total and self.env['ir.qweb']._render('account_dunning.followup_aging_bar', {
+                if not total:
+                    followup.aging_bar = False
+                    continue
+                followup.aging_bar = self.env['ir.qweb']._render('account_dunning.followup_aging_bar', {
                     'parts': [
                         (f"{label}: {format_amount(self.env, amount, company.currency_id)}", color,
                          round(100 * amount / total, 1))
@@ -172,7 +175,7 @@ class AccountDunningFollowup(models.Model):
             terms = customers._get_credit_terms(company, company._get_dunning_today())
             for followup, customer in zip(followups, followups.partner_id.sudo().with_company(company), strict=True):
                 limit = terms[customer].limit if terms[customer].policy != 'off' else 0.0
-                followup.credit_limit_text = limit and self.env._(
+                followup.credit_limit_text = False if not limit else self.env._(
                     "%(used)s of %(limit)s",
                     used=format_amount(self.env, customer.credit_exposure, company.currency_id),
                     limit=format_amount(self.env, limit, company.currency_id))

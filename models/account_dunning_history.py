@@ -70,7 +70,8 @@ class AccountDunningHistory(models.Model):
         :rtype: str
         """
         if record._name == 'account.move':
-            return " · ".join(filter(None, [record.name, record.ref or record.payment_reference]))
+            reference = record.ref or record.payment_reference
+            return " · ".join(filter(None, [record.name, reference if reference != record.name else False]))
         if record._name == 'account.dunning.notice':
             return f"{record.level_id.name} {record.name}"
         if record._name == 'account.dunning.contact':
