@@ -87,31 +87,33 @@ class AccountDunningLevel(models.Model):
 
     #=== BUSINESS METHODS ===#
 
-    def _render_letter_texts(self, values):
+    def _render_letter_texts(self, values, own=None):
         """Fill the placeholders of the level's words, in the language of the context.
 
         :param dict values: plain text (str) per name of ``LETTER_PLACEHOLDERS``; '' when there is nothing to say
+        :param dict | None own: words (str) instead of the level's, by field name
         :return: the title (str) and the two texts (Markup, '' when empty), by field name
         :rtype: dict
         :raise UserError: for a placeholder that does not exist: better no letter than one with holes
         """
         self.ensure_one()
-        return self._fill_letter_texts(self, values)
+        return self._fill_letter_texts(self, values, own)
 
     def _render_letter_title(self, values):
         """The title alone (str); see `_render_letter_texts`."""
         self.ensure_one()
         return self._fill_placeholders(self.letter_title or self.name or '', values)
 
-    def _fill_letter_texts(self, words, values):
+    def _fill_letter_texts(self, words, values, own=None):
         """See `_render_letter_texts`.
 
         :param account.dunning.level words: this level, in the language that is to be read
         """
+        own = own or {}
         return {
             'letter_title': self._fill_placeholders(words.letter_title or words.name or '', values),
-            'letter_intro': self._fill_html_placeholders(words.letter_intro, values),
-            'letter_closing': self._fill_html_placeholders(words.letter_closing, values),
+            'letter_intro': self._fill_html_placeholders(own.get('letter_intro', words.letter_intro), values),
+            'letter_closing': self._fill_html_placeholders(own.get('letter_closing', words.letter_closing), values),
         }
 
     def _fill_placeholders(self, text, values):

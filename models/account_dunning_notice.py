@@ -126,6 +126,11 @@ class AccountDunningNotice(models.Model):
             notice.state == 'sent' for notice in self
         ):
             raise AccessError(self.env._("A notice that has gone out is evidence and can't be changed."))
+        if not self.env.su and not vals.keys().isdisjoint(('letter_intro', 'letter_closing')) and any(
+            notice.state not in ('draft', 'failed') for notice in self
+        ):
+            raise AccessError(self.env._(
+                "The letter has gone out or is on its way: its words can't be changed any more."))
         return result
 
     #=== ACTION METHODS ===#

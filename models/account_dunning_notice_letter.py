@@ -1,7 +1,8 @@
 import re
 
 from odoo import api, fields, models
-from odoo.tools import format_amount, format_list
+from odoo.exceptions import UserError, ValidationError
+from odoo.tools import format_amount, format_list, is_html_empty
 from odoo.tools.misc import get_lang
 
 from ..utils.days import format_day
@@ -12,6 +13,7 @@ LETTER_SUMS = ('amount_total', 'amount_paid', 'amount_residual', 'amount_set_off
 LONG_TABLE = 4  # lines: one that may go on to another page
 FORBIDDEN_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\\/:*?"<>|]+')  # by any of today's file systems
 FILE_TITLE_LENGTH = 60
+OWN_TEXTS = ('letter_intro', 'letter_closing')
 
 
 class AccountDunningNotice(models.Model):
@@ -25,6 +27,20 @@ class AccountDunningNotice(models.Model):
         compute='_compute_earlier_notice_ids',
         help="The reminders already sent in writing about one of these lines, oldest first.",
     )
+
+    # The words of this one letter, instead of the level's
+    letter_intro = fields.Html(
+        string="Words before the invoices", copy=False,
+        help="For this letter only, in the language of its reader; empty: the words of the level. The same "
+             "placeholders as there.")
+    letter_closing = fields.Html(
+        string="Words after the invoices", copy=False,
+        help="For this letter only, in the language of its reader; empty: the words of the level. The same "
+             "placeholders as there.")
+
+    letter_level_id = fields.Many2one(
+        comodel_name='account.dunning.level', readonly=True, copy=False, ondelete='set null',
+        help="The level for which the words were written: at another one they are not used.")
 
     #=== COMPUTE METHODS ===#
 
@@ -119,7 +135,49 @@ class AccountDunningNotice(models.Model):
         :raise UserError: for an unknown placeholder
         """
         self.ensure_one()
-        return self.level_id._render_letter_texts(self._get_letter_placeholders())
+        own = {}
+        if self.letter_level_id == self.level_id:
+            own = {name: self[name] for name in OWN_TEXTS if not is_html_empty(self[name])}
+        return self.level_id._render_letter_texts(self._get_letter_placeholders(), own)
+
+    #=== CONSTRAINT METHODS ===#
+
+    @api.constrains(*OWN_TEXTS)
+    def _check_own_texts(self):
+        """What a person has written for one letter is refused at once when it can't be printed."""
+        for notice in self.filtered(lambda notice: notice.letter_intro or notice.letter_closing):
+            notice.sudo().letter_level_id = notice.level_id
+            try:
+                notice._get_letter_texts()
+            except UserError as error:
+                raise ValidationError(error.args[0]) from None
+
+    #=== ACTION METHODS ===#
+
+    def action_edit_letter(self):
+        """Take over the words of the level, in the reader's language, to change them for this letter only.
+
+        :raise UserError: when the notice is no proposal any more
+        """
+        self.ensure_one()
+        self.check_access('write')
+        if self.state not in ('draft', 'failed'):
+            raise UserError(self.env._(
+                "The letter has gone out or is on its way: its words can't be changed any more."))
+        level = self.level_id.with_context(lang=self._get_letter_lang())
+        for name in OWN_TEXTS:
+            if is_html_empty(self[name]):
+                self[name] = level[name]
+
+    def action_preview_letter(self):
+        """The letter as it would go out now.
+
+        :rtype: dict
+        """
+        self.check_access('read')
+        return self.env.ref('account_dunning.action_report_dunning_notice').report_action(self)
+
+    #=== BUSINESS METHODS - WORDS ===#
 
     def _get_letter_placeholders(self):
         """Plain text per placeholder, in the language of the context; '' when there is nothing to say."""

@@ -4,8 +4,9 @@ from unittest.mock import patch
 from lxml import html
 from pypdf import PdfReader
 
-from odoo.exceptions import UserError, ValidationError
-from odoo.tests import freeze_time, tagged
+from odoo import Command
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tests import freeze_time, new_test_user, tagged
 
 from odoo.addons.account_dunning.models.ir_actions_report import PrintPages
 
@@ -131,6 +132,35 @@ class TestLetter(LetterCommon):
         # The next level's own words name it.
         second = self._create_notice(self.reminder, lines)
         self.assertFalse(self._render(second).xpath('//*[@name="repeat"]'))
+
+    def test_words_for_one_letter_only(self):
+        notice = self._create_notice(
+            self.friendly, [self._line(self._create_invoice(20), self.friendly)], state='draft')
+        notice.action_edit_letter()
+        self.assertTrue(notice.letter_intro, "the level's words to begin with")
+        notice.letter_intro = "<p>As agreed on the phone, {customer}.</p>"
+        letter = self._render(notice)
+        self.assertIn(f"As agreed on the phone, {self.customer.name}.", self._text(letter, 'letter_intro'))
+        other = self._create_notice(
+            self.friendly, [self._line(self._create_invoice(30), self.friendly)], state='sent')
+        self.assertNotIn("As agreed", self._text(self._render(other)))
+        with self.assertRaisesRegex(ValidationError, "which does not exist"), self.cr.savepoint():
+            notice.letter_intro = "<p>{nonsense}</p>"
+        notice.sudo().level_id = self.reminder
+        self.assertNotIn("As agreed", self._text(self._render(notice)), "written for another level")
+
+    def test_words_of_a_letter_that_is_out_stay(self):
+        user = new_test_user(
+            self.env, 'words', groups='account.group_account_invoice', company_id=self.company.id,
+            company_ids=[Command.set(self.company.ids)])
+        notice = self._create_notice(
+            self.friendly, [self._line(self._create_invoice(20), self.friendly)], state='draft').with_user(user)
+        notice.letter_closing = "<p>Kind regards</p>"
+        notice.sudo().state = 'sent'
+        with self.assertRaises(AccessError):
+            notice.letter_closing = "<p>Other words</p>"
+        with self.assertRaises(UserError):
+            notice.action_edit_letter()
 
     def test_letter_in_the_language_of_the_recipient(self):
         self.env['res.lang'].sudo()._activate_lang('fr_FR')
