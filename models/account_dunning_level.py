@@ -73,6 +73,15 @@ class AccountDunningLevel(models.Model):
         string="Tries",
         help="After so many calls without an answer no further one is planned. 0: as the company says.",
     )
+    attach_letter = fields.Boolean(
+        string="Attach the letter",
+        compute='_compute_attach_letter',
+        store=True,
+        readonly=False,
+        default=True,
+        help="The e-mail carries the letter as PDF. Without it the e-mail itself, exactly as sent, is the evidence. A "
+             "formal notice always carries its letter.",
+    )
     attach_invoices = fields.Boolean(string="Attach the invoices")
     deadline_days = fields.Integer(
         string="Payment deadline (days)",
@@ -132,6 +141,11 @@ class AccountDunningLevel(models.Model):
 
     #=== COMPUTE METHODS ===#
 
+    @api.depends('is_formal_notice')
+    def _compute_attach_letter(self):
+        for level in self:
+            level.attach_letter = level.attach_letter or level.is_formal_notice
+
     @api.depends('procedure_id.company_id')
     @api.depends_context('company')
     def _compute_is_credit_hold_effective(self):
@@ -154,6 +168,13 @@ class AccountDunningLevel(models.Model):
             )
 
     #=== CONSTRAINT METHODS ===#
+
+    @api.constrains('attach_letter', 'is_formal_notice')
+    def _check_attach_letter(self):
+        for level in self:
+            if level.is_formal_notice and not level.attach_letter:
+                raise ValidationError(self.env._(
+                    "The level “%(level)s” is a formal notice: its letter is always attached.", level=level.name))
 
     @api.constrains('send_email', 'print_letter', 'send_sms', 'create_activity', 'mail_template_id', 'sms_template_id')
     def _check_channels(self):

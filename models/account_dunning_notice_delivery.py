@@ -56,6 +56,9 @@ class AccountDunningNotice(models.Model):
     attachment_id = fields.Many2one(
         comodel_name='ir.attachment', string="Letter", readonly=True, copy=False, ondelete='set null',
         index='btree_not_null')
+    mail_source_id = fields.Many2one(
+        comodel_name='ir.attachment', string="E-mail as sent", readonly=True, copy=False, ondelete='set null',
+        index='btree_not_null', help="The evidence of an e-mail that carries no letter.")
     mail_id = fields.Many2one(
         comodel_name='mail.mail', string="E-mail", readonly=True, copy=False, ondelete='set null',
         index='btree_not_null', groups='base.group_system')
@@ -305,9 +308,14 @@ class AccountDunningNotice(models.Model):
             return False
         return (self.contact_id or self.partner_id).phone or self.partner_id.phone
 
+    def _needs_letter(self):
+        """Whether a letter is made: to be posted, or to go with the e-mail."""
+        self.ensure_one()
+        return bool(self.is_letter_to_print or (self.email_to and self.level_id.attach_letter))
+
     def _render_letters(self):
         """One PDF run for all letters; each is kept as the evidence of its notice."""
-        notices = self.filtered(lambda notice: notice.email_to or notice.is_letter_to_print)
+        notices = self.filtered(lambda notice: notice._needs_letter())
         if not notices:
             return
         report = self.env['ir.actions.report'].sudo()
@@ -471,11 +479,12 @@ class AccountDunningNotice(models.Model):
                 return
             notice._conclude(date)
             notice._hand_over_mail(session)
-        except AcceptedError:
+        except AcceptedError as error:
             _logger.exception("Dunning notice %s: the mail is out, what followed failed", notice.id)
             self.env.cr.rollback()
             # What the rollback took back is written once more; should that fail, the mark makes a person look.
             notice._conclude(date)
+            notice._keep_mail_source(error.source)
             notice.mail_id.sudo().write({'state': 'sent', 'failure_reason': False, 'failure_type': False})
         except Exception as error:
             self.env.cr.rollback()
@@ -488,7 +497,7 @@ class AccountDunningNotice(models.Model):
         return (
             self.state == 'queued'
             and bool(self.mail_id or not self.email_to)
-            and bool(self.attachment_id or not (self.email_to or self.is_letter_to_print))
+            and bool(self.attachment_id or not self._needs_letter())
         )
 
     def _is_unchanged(self, date):
@@ -516,7 +525,7 @@ class AccountDunningNotice(models.Model):
         except Exception as error:
             session.pop((server_id, smtp_from), None)  # may be unusable now
             if handover and handover.accepted:
-                raise AcceptedError(self._describe(error)) from error
+                raise AcceptedError(self._describe(error), handover.source) from error
             if handover and handover.began and not isinstance(handover.error, SURE_REFUSALS):
                 raise InDoubtError(self._describe(handover.error or error)) from error
             raise DeliveryError(self._describe(handover and handover.error or error)) from error
@@ -524,6 +533,25 @@ class AccountDunningNotice(models.Model):
             return  # Odoo runs tests, in which mail goes nowhere
         if not handover.accepted:
             raise DeliveryError(mail.failure_reason or self.env._("The mail server did not accept the e-mail."))
+        try:
+            self._keep_mail_source(handover.source)
+        except Exception as error:
+            raise AcceptedError(self._describe(error), handover.source) from error
+
+    def _keep_mail_source(self, source):
+        """Keep an e-mail without a letter exactly as it went out: it is the evidence.
+
+        :param bytes | None source: MIME
+        """
+        if source and not self.attachment_id:
+            self.sudo().mail_source_id = self.env['ir.attachment'].sudo().create({
+                'name': f"{self.name.replace('/', '-')}.eml",
+                'raw': source,
+                'mimetype': 'message/rfc822',
+                'res_model': self._name,
+                'res_id': self.id,
+                'company_id': self.company_id.id,
+            })
 
     def _open_smtp(self, session, server_id, smtp_from):
         """The batch's connection to the mail server; a server that has hung up meanwhile is called again.
@@ -610,7 +638,15 @@ class InDoubtError(Exception):
 
 
 class AcceptedError(Exception):
-    """The mail server has taken the mail, and something failed after that."""
+    """The mail server has taken the mail, and something failed after that.
+
+    :param str message: what failed
+    :param bytes source: the mail as the server has taken it, MIME
+    """
+
+    def __init__(self, message, source):
+        super().__init__(message)
+        self.source = source
 
 
 class HandOver:
@@ -624,14 +660,16 @@ class HandOver:
         self.began = False  # the mail server may have it from here on
         self.accepted = False  # it has answered that it does
         self.error = None
+        self.source = None  # the mail as it was handed over, MIME
 
     def __getattr__(self, name):
         return getattr(self._smtp, name)
 
-    def send_message(self, *args, **kwargs):
+    def send_message(self, message, *args, **kwargs):
+        self.source = message.as_bytes()
         self.began = True
         try:
-            answer = self._smtp.send_message(*args, **kwargs)
+            answer = self._smtp.send_message(message, *args, **kwargs)
         except BaseException as error:
             self.error = error
             raise

@@ -25,5 +25,6 @@ class IrAttachment(models.Model):
         if self.env.su or not letters:
             return
         if self.env['account.dunning.notice'].sudo().search_count(
-                [('attachment_id', 'in', letters.ids), ('state', '=', 'sent')], limit=1):
+                ['|', ('attachment_id', 'in', letters.ids), ('mail_source_id', 'in', letters.ids),
+                 ('state', '=', 'sent')], limit=1):
             raise UserError(self.env._("The letter of a notice that has gone out is evidence and can't be changed."))

@@ -1,10 +1,11 @@
 import time
+from email import message_from_bytes, policy
 from unittest.mock import patch
 
 import psycopg2
 
 from odoo import fields
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tests import freeze_time, new_test_user, tagged
 from odoo.tools import config, mute_logger
 
@@ -47,6 +48,50 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(mail['Message-Id'], notice.message_id)
         self.assertEqual(notice.attachment_id.name, next(mail.iter_attachments()).get_filename())
         self.assertIn("Level 1", line.move_id.message_ids.mapped('body')[0])
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_mail_without_a_letter_is_its_own_evidence(self):
+        self.level_1.attach_letter = False
+        line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'sent', 'attachment_id': False, 'is_letter_to_print': False}])
+        [[_recipients, mail]] = self.sink.mails
+        self.assertFalse(list(mail.iter_attachments()))
+        source = message_from_bytes(notice.mail_source_id.raw, policy=policy.default)
+        self.assertEqual(source['Message-Id'], notice.message_id)
+        self.assertIn(line.move_id.name, source.get_body(('html',)).get_content())
+        sent, kept = (message.get_body(('html',)).get_content().split() for message in (mail, source))
+        self.assertEqual(sent, kept)
+        with self.assertRaisesRegex(UserError, "evidence"):
+            notice.mail_source_id.with_user(new_test_user(
+                self.env, 'eml', groups='account.group_account_manager', company_id=self.company.id,
+                company_ids=[fields.Command.set(self.company.ids)])).unlink()
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger(DELIVERY)
+    def test_mail_without_a_letter_is_kept_when_something_fails_after_it_was_accepted(self):
+        self.level_1.attach_letter = False
+        _line, notice = self._queue_notice()
+        with patch.object(self.registry['mail.mail'], '_postprocess_sent_message', side_effect=RuntimeError("Test")):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(notice.state, 'sent')
+        self.assertIn(notice.message_id.encode(), notice.mail_source_id.raw)
+
+    def test_formal_notice_always_carries_its_letter(self):
+        self.level_1.attach_letter = False
+        self.level_1.is_formal_notice = True
+        self.assertTrue(self.level_1.attach_letter)
+        with self.assertRaises(ValidationError):
+            self.level_1.attach_letter = False
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_letter_that_is_posted_instead_is_made_all_the_same(self):
+        self.level_1.attach_letter = False
+        self.partner_a.email = False
+        _line, notice = self._queue_notice()
+        self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'sent', 'is_letter_to_print': True, 'mail_source_id': False}])
+        self.assertTrue(notice.attachment_id)
 
     @freeze_time('2024-03-10 08:00:00')
     def test_sending_twice_sends_once(self):
