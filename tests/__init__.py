@@ -32,6 +32,7 @@ from . import test_printing
 from . import test_followup
 from . import test_rights
 from . import test_tour
+from . import test_translation
 from . import test_worklist
 from . import test_levels_in_order
 from . import test_post

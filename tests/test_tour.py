@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from odoo import fields
-from odoo.tests import HttpCase, tagged
+from odoo import Command, fields
+from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import DunningCommon
 
@@ -43,3 +43,23 @@ class TestMorning(DunningCommon, HttpCase):
         self.start_tour('/odoo/dunning-notices', 'account_dunning_sent', login='dunning_accountant')
         line = self._get_receivable_lines(partners[0].invoice_ids)
         self.assertEqual((line.dunning_level_id, line.dunning_last_date), (self.level_1, fields.Date.to_date(today)))
+
+    def test_collector_empties_today(self):
+        user = new_test_user(
+            self.env, 'dunning_collector', password='dunning_collector', groups='account.group_account_invoice',
+            company_id=self.company.id, company_ids=[Command.set(self.company.ids)])
+        self.assertFalse(user.has_group('account.group_account_user'))
+        today = self.company._get_dunning_today()
+        partners = self.env['res.partner'].create([
+            {'name': name, 'phone': "+32 9 123", 'street': "Quay 1", 'city': "Brussels"}
+            for name in ("Tour Big", "Tour Middle", "Tour Small")
+        ])
+        self.level_1.write({'send_email': False, 'create_activity': True})
+        for partner, amount in zip(partners, (900.0, 600.0, 300.0), strict=True):
+            self._create_due_invoice(today - timedelta(days=5), amount, partner=partner)
+        self._run_cron('ir_cron_dunning_run')
+        self._run_cron('ir_cron_dunning_send')
+        self.start_tour('/odoo/follow-up', 'account_dunning_collector', login='dunning_collector')
+        contacts = self.env['account.dunning.contact'].search([('partner_id', 'in', partners.ids)])
+        self.assertEqual(sorted(contacts.mapped('outcome')), ['no_answer', 'other', 'promise'])
+        self.assertEqual(contacts.user_id, user)

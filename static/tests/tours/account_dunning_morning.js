@@ -24,6 +24,7 @@ registry.category("web_tour.tours").add("account_dunning_morning", {
             trigger: ".o_data_row:contains('Tour Paused'):contains('Paused until'):contains('Promise to pay')",
         },
         { content: "Open the customer", trigger: ".o_data_row:eq(0) td[name='partner_id']", run: "click" },
+        { content: "Its items", trigger: ".o_notebook_headers a[name='items']", run: "click" },
         { content: "Its open items", trigger: ".o_form_view .o_field_widget[name='move_line_ids'] .o_data_row" },
         { content: "Open its proposal", trigger: ".o_statusbar_buttons button[name='action_remind']", run: "click" },
         {
