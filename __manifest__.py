@@ -60,6 +60,7 @@
         'views/account_dunning_aging_views.xml',  # Uses the dialog above.
         'views/account_move_views.xml',
         'views/res_partner_views.xml',
+        'views/res_partner_complete_views.xml',
         'views/res_config_settings_views.xml',
 
         # Late charges.

@@ -96,6 +96,8 @@ class AccountDunningFollowup(models.Model):
     held_order_count = fields.Integer(string="Held orders", compute='_compute_held_order_count')
 
     _customer_unique = models.UniqueIndex('(company_id, partner_id)', "A customer has one follow-up in each company.")
+    _priority_idx = models.Index('(priority DESC, amount_overdue DESC, id) WHERE amount_overdue > 0')
+    _todo_idx = models.Index("(company_id, todo, todo_date) WHERE todo != 'none'")
     _overdue_idx = models.Index('(amount_overdue DESC, id) WHERE amount_overdue > 0')
 
     #=== COMPUTE METHODS ===#

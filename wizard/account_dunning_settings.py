@@ -4,6 +4,8 @@ from odoo.exceptions import AccessError
 # What the dialog shows of the company; the general settings have the same
 COMPANY_FIELDS = (
     'dunning_procedure_id', 'dunning_delivered_only', 'dunning_call_tries', 'dunning_aging_days',
+    'dunning_needs_address', 'dunning_needs_email', 'dunning_needs_vat',
+    'dunning_needs_registry',
     'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
     'credit_auto_release',
     'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
@@ -29,6 +31,10 @@ class AccountDunningSettings(models.TransientModel):
         string="Only delivered invoices",
         help="An invoice that nobody has sent or printed in Odoo, or that Peppol has not delivered, is not dunned "
              "until it is.")
+    dunning_needs_address = fields.Boolean(string="Postal address")
+    dunning_needs_email = fields.Boolean(string="E-mail")
+    dunning_needs_vat = fields.Boolean(string="VAT number", help="Of companies.")
+    dunning_needs_registry = fields.Boolean(string="Registration number", help="Of companies.")
     dunning_call_tries = fields.Integer(
         string="Tries of a call",
         help="A call without an answer is tried again on the next working day, so many times in all.")

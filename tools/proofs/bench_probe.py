@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 from ..environment import database
 from ..environment.env import Env
@@ -149,7 +150,8 @@ def children_memory():
 
 
 FOLLOWUP_VIEWS = {
-    "as it opens": {"domain": [("amount_overdue", ">", 0)]},
+    "as it opens (Today)": {"domain": [("todo", "!=", "none"), ("todo_date", "<=", "today")]},
+    "all overdue, by priority": {"domain": [("amount_overdue", ">", 0)]},
     "sorted by overdue amount": {"domain": [("amount_overdue", ">", 0)], "order": "amount_overdue DESC, id"},
     "sorted by oldest due date": {"domain": [("amount_overdue", ">", 0)], "order": "date_oldest"},
     "filter reminder due": {"domain": [("amount_overdue", ">", 0), ("reason", "in", ("due", "pending"))]},
@@ -159,7 +161,8 @@ FOLLOWUP_VIEWS = {
 }
 FOLLOWUP_FIELDS = (
     "currency_id", "partner_id", "amount_overdue", "amount_total", "days_overdue", "date_oldest", "level_id",
-    "last_date", "next_step", "next_date", "reason", "is_paused", "user_id", "phone",
+    "last_date", "next_step", "next_date", "reason", "is_paused", "user_id", "phone", "todo", "todo_date", "aging_bar",
+    "last_contact_date",
 )  # fmt: skip
 
 
@@ -191,7 +194,7 @@ def followup(env, options):
         times[title] = [round(1000 * min(best)), round(1000 * max(best)), found["length"]]
 
     with Meter() as result:
-        ask("first of the day", FOLLOWUP_VIEWS["as it opens"], 1)
+        ask("first of the day", FOLLOWUP_VIEWS["as it opens (Today)"], 1)
     first = result["seconds"]
     for title, values in FOLLOWUP_VIEWS.items():
         ask(title, values)
@@ -199,9 +202,30 @@ def followup(env, options):
     line = env["account.move.line"].search(receivable, limit=1, order="id DESC")
     line.move_id.no_followup = True
     env.cr.commit()
-    ask("after a change", FOLLOWUP_VIEWS["as it opens"], 1)
+    ask("after a change", FOLLOWUP_VIEWS["all overdue, by priority"], 1)
     line.move_id.no_followup = False
     env.cr.commit()
+
+    def measure(title, ask_once, repeats=3):
+        took, found = [], None
+        for _attempt in range(repeats):
+            env.invalidate_all()
+            start = time.perf_counter()
+            found = ask_once()
+            took.append(time.perf_counter() - start)
+            env.cr.commit()
+        times[title] = [round(1000 * min(took)), round(1000 * max(took)), found]
+
+    day = day_of(env)
+    customer = line.partner_id.commercial_partner_id
+    Aging = env["account.dunning.aging"].with_user(user)
+    measure("aged receivables of all, by customer", lambda: len(
+        Aging._read_group([], ["partner_id"], [f"amount_{bucket}:sum" for bucket in range(5)], limit=80)))
+    measure("… 60 days ago, total", lambda: len(
+        Aging.with_context(aging_date=str(day - timedelta(days=60)))._read_group([], [], ["amount:sum"])))
+    measure("… of one customer", lambda: len(Aging._get_buckets(env.company, day, customer.ids)))
+    measure("life of the account of one customer", lambda: len(
+        env["account.dunning.history"].with_user(user)._get_history(env.company, customer)))
     result.update({"seconds": first, "milliseconds": times})
     return result
 
