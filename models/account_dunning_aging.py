@@ -1,3 +1,5 @@
+from math import ceil
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -64,6 +66,16 @@ class AccountDunningAging(models.Model):
             self.env._("Not due"), f"1–{days}", f"{days + 1}–{2 * days}", f"{2 * days + 1}–{3 * days}",
             self.env._("Over %(days)s", days=3 * days),
         ]
+
+    @api.model
+    def _get_bucket(self, days, length):
+        """The number of an item's bucket, as the query has it.
+
+        :param int days: days late; 0 or less: not due
+        :param int length: days of a bucket
+        :rtype: int
+        """
+        return min(max(ceil(days / length), 0), len(BUCKETS) - 1)
 
     @api.model
     def fields_get(self, allfields=None, attributes=None):

@@ -324,7 +324,8 @@ class ResPartner(models.Model):
         """What the statement of open items shows: open lines by currency, credits included, oldest due first.
 
         :param company: res.company
-        :return: list of dict (currency, lines, total, overdue), amounts in the currency
+        :return: list of dict (currency, lines, total, overdue, buckets), amounts in the currency; buckets: what is open
+            by age, credits included, as (label, amount)
         """
         self.ensure_one()
         lines = self.env['account.move.line'].search([
@@ -337,14 +338,21 @@ class ResPartner(models.Model):
             ('reconciled', '=', False),
         ], order='date_maturity, date, id')
         today = company._get_dunning_today()
+        Aging = self.env['account.dunning.aging']
+        labels = Aging._get_bucket_labels(company)
         items = []
         for currency, of_currency in lines.grouped('currency_id').items():
+            buckets = [0.0] * len(labels)
+            for line in of_currency:
+                days = (today - (line.date_maturity or line.date)).days
+                buckets[Aging._get_bucket(days, company.dunning_aging_days)] += line.amount_residual_currency
             late = of_currency.filtered(lambda line: (line.date_maturity or line.date) < today and line.balance > 0)
             items.append({
                 'currency': currency,
                 'lines': of_currency,
                 'total': sum(of_currency.mapped('amount_residual_currency')),
                 'overdue': sum(late.mapped('amount_residual_currency')),
+                'buckets': [(label, currency.round(amount)) for label, amount in zip(labels, buckets, strict=True)],
             })
         return items
 

@@ -141,6 +141,15 @@ class TestAging(DunningCommon):
         self.assertEqual(dialog.save().action_open()['context']['aging_date'], '2024-03-01')
         self.assertEqual(report.fields_get(['amount_1'])['amount_1']['string'], "1–30")
 
+    @freeze_time('2024-04-15 09:00:00')
+    def test_statement_has_the_same_buckets(self):
+        self._create_due_invoice('2024-03-01', 100.0)
+        self._create_due_invoice('2024-04-30', 50.0)
+        self._create_unmatched_payment('2024-04-10', 20.0, self.partner_a)
+        [item] = self.partner_a._get_open_items(self.company)
+        self.assertEqual([amount for _label, amount in item['buckets']], self._get_buckets('2024-04-15'))
+        self.assertEqual(sum(amount for _label, amount in item['buckets']), item['total'])
+
     @freeze_time('2024-03-10 08:00:00')
     def test_level_of_the_day(self):
         line = self._create_due_invoice('2024-02-01')

@@ -301,6 +301,7 @@ class TestRights(DunningCommon):
                 'company_id': self.company.id, 'partner_id': self.partner_b.id, 'date_from': '2024-03-01'})
         return {
             'account.dunning.aging': self.env['account.dunning.aging'].search([], limit=1),
+            'account.dunning.history': self.env['account.dunning.history'].search([], limit=1),
             'account.dunning.procedure': self.procedure,
             'account.dunning.level': self.level_1,
         }[model]
