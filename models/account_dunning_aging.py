@@ -1,6 +1,7 @@
 from math import ceil
 
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..utils.days import format_day
@@ -161,7 +162,10 @@ class AccountDunningAging(models.Model):
     @property
     def _table_query(self):
         """All companies that the user works with, in the current one's buckets."""
-        date = fields.Date.to_date(self.env.context.get('aging_date') or False)
+        try:
+            date = fields.Date.to_date(self.env.context.get('aging_date') or False)
+        except (TypeError, ValueError) as error:
+            raise UserError(self.env._("“%s” is no day.", self.env.context['aging_date'])) from error
         days = self.env.company.sudo().dunning_aging_days
         self._flush_for_query()
         return SQL(" UNION ALL ").join(
@@ -256,7 +260,7 @@ class AccountDunningAging(models.Model):
                               FROM account_dunning_notice_line line
                               JOIN account_dunning_notice notice ON notice.id = line.notice_id
                              WHERE notice.state = 'sent' AND notice.sent_date <= %(date)s AND line.advances
-                               AND notice.company_id = %(company)s
+                               AND notice.company_id = %(company)s %(reminded)s
                           ORDER BY line.move_line_id, notice.sent_date DESC, notice.id DESC
                            ) reminded ON reminded.move_line_id = item.id
                    ) items
@@ -268,4 +272,5 @@ class AccountDunningAging(models.Model):
             company_currency=company.currency_id.id,
             collector=self.env['res.partner'].sudo().with_company(company)._field_to_sql('customer', 'dunning_user_id'),
             late=late, bucket=bucket, condition=condition, date=date, company=company.id,
+            reminded=SQL() if partner_ids is None else SQL("AND notice.partner_id = ANY(%s)", list(partner_ids)),
         )

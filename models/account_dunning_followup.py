@@ -353,7 +353,12 @@ class AccountDunningFollowup(models.Model):
         """The customers' statements of open items, as one PDF.
 
         :rtype: dict
+        :raise UserError: for customers of another company than the current one, which the statement is from
         """
+        if foreign := self.company_id - self.env.company:
+            raise UserError(self.env._(
+                "A statement is from the company that you work in: change to %(company)s first.",
+                company=foreign[0].name))
         return self.env.ref('account_dunning.action_report_statement').report_action(self.partner_id)
 
     def _find_live_notices(self):

@@ -665,13 +665,21 @@ class HandOver:
     def __getattr__(self, name):
         return getattr(self._smtp, name)
 
-    def send_message(self, message, *args, **kwargs):
-        self.source = message.as_bytes()
+    def send_message(self, *args, **kwargs):
         self.began = True
+        sendmail = self._smtp.sendmail
+
+        def keep_and_send(sender, recipients, source, *args, **kwargs):
+            self.source = source  # as smtplib writes it on the wire, which is not how Python prints a message
+            return sendmail(sender, recipients, source, *args, **kwargs)
+
+        self._smtp.sendmail = keep_and_send
         try:
-            answer = self._smtp.send_message(message, *args, **kwargs)
+            answer = self._smtp.send_message(*args, **kwargs)
         except BaseException as error:
             self.error = error
             raise
+        finally:
+            self._smtp.sendmail = sendmail
         self.accepted = True
         return answer

@@ -346,12 +346,13 @@ class ResPartner(models.Model):
             for line in of_currency:
                 days = (today - (line.date_maturity or line.date)).days
                 buckets[Aging._get_bucket(days, company.dunning_aging_days)] += line.amount_residual_currency
-            late = of_currency.filtered(lambda line: (line.date_maturity or line.date) < today and line.balance > 0)
+            # Credits that are not matched yet lower what is overdue first, as everywhere.
+            late = of_currency.filtered(lambda line: line.balance < 0 or (line.date_maturity or line.date) < today)
             items.append({
                 'currency': currency,
                 'lines': of_currency,
                 'total': sum(of_currency.mapped('amount_residual_currency')),
-                'overdue': sum(late.mapped('amount_residual_currency')),
+                'overdue': max(currency.round(sum(late.mapped('amount_residual_currency'))), 0.0),
                 'buckets': [(label, currency.round(amount)) for label, amount in zip(labels, buckets, strict=True)],
             })
         return items

@@ -167,6 +167,7 @@ class MailSink:
 
     def __init__(self):
         self.mails = []
+        self.sources = []  # the same, as they came in
         self.refused = set()
         self.hang_up = False
         self.port = find_free_port()
@@ -183,6 +184,7 @@ class MailSink:
         return '250 OK'
 
     async def handle_DATA(self, server, session, envelope):
+        self.sources.append(envelope.original_content)
         self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
         if self.hang_up:
             server.transport.close()

@@ -4,7 +4,7 @@ from datetime import timedelta
 from psycopg2 import IntegrityError
 
 from odoo import Command, fields
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, freeze_time, new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -149,6 +149,19 @@ class TestAging(DunningCommon):
         [item] = self.partner_a._get_open_items(self.company)
         self.assertEqual([amount for _label, amount in item['buckets']], self._get_buckets('2024-04-15'))
         self.assertEqual(sum(amount for _label, amount in item['buckets']), item['total'])
+        self.assertEqual(item['overdue'], 80.0, "less what has come in")
+        self.env.flush_all()
+        row = self.env['account.dunning.followup'].search([
+            ('company_id', '=', self.company.id), ('partner_id', '=', self.partner_a.id)])
+        self.assertEqual(row.amount_overdue, item['overdue'])
+        other = self.env['res.company'].sudo().create({'name': "Other"})
+        self.env.user.sudo().company_ids += other
+        with self.assertRaisesRegex(UserError, "change to"):
+            row.with_context(allowed_company_ids=(other + self.company).ids).action_print_statements()
+
+    def test_nonsense_for_a_day(self):
+        with self.assertRaisesRegex(UserError, "is no day"):
+            self.aging.with_context(aging_date="yesterday").search([])
 
     @freeze_time('2024-03-10 08:00:00')
     def test_level_of_the_day(self):

@@ -60,6 +60,7 @@ class TestDelivery(DunningMailCommon):
         source = message_from_bytes(notice.mail_source_id.raw, policy=policy.default)
         self.assertEqual(source['Message-Id'], notice.message_id)
         self.assertIn(line.move_id.name, source.get_body(('html',)).get_content())
+        self.assertEqual(notice.mail_source_id.raw.splitlines(), self.sink.sources[-1].splitlines(), "to the letter")
         sent, kept = (message.get_body(('html',)).get_content().split() for message in (mail, source))
         self.assertEqual(sent, kept)
         with self.assertRaisesRegex(UserError, "evidence"):
