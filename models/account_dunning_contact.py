@@ -1,5 +1,7 @@
 from datetime import datetime, time, timedelta
 
+import pytz
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -80,7 +82,8 @@ class AccountDunningContact(models.Model):
         self.env['account.dunning.followup']._note_changed(contacts.partner_id)
         for company, company_contacts in contacts.grouped('company_id').items():
             again = company_contacts.filtered(lambda contact: contact.outcome == 'no_answer')
-            self.env['account.dunning.notice']._close_calls(company, (company_contacts - again).partner_id)
+            answered = company_contacts - again
+            self.env['account.dunning.notice']._close_calls(company, answered.partner_id, keep=answered)
             again._plan_next_try()
         return contacts
 
@@ -100,6 +103,21 @@ class AccountDunningContact(models.Model):
             if not contact.next_date:
                 contact.next_date = self._get_next_working_day(contact.company_id, contact.date)
             calls.date_deadline = contact.next_date
+
+    @api.model
+    def _forget_next_tries(self, company, partners, keep=None):
+        """The customers have paid, agreed, answered or got the next reminder: nobody need call them again.
+
+        :param res.company company:
+        :param res.partner partners: commercial partners
+        :param account.dunning.contact | None keep: contacts whose next try stays
+        """
+        if not partners:
+            return
+        self.sudo().search([
+            ('company_id', '=', company.id), ('partner_id', 'in', partners.ids), ('next_date', '!=', False),
+            ('id', 'not in', keep.ids if keep else []),
+        ]).next_date = False
 
     def _count_tries(self, since):
         """How often in a row nobody has answered, this time included.
@@ -125,7 +143,7 @@ class AccountDunningContact(models.Model):
         """
         calendar = company.sudo().resource_calendar_id
         if calendar:
-            start = datetime.combine(date + timedelta(days=1), time.min)
+            start = pytz.timezone(calendar.tz or 'UTC').localize(datetime.combine(date + timedelta(days=1), time.min))
             if end := calendar.plan_days(1, start, compute_leaves=True):
                 return end.date()
         date += timedelta(days=1)
@@ -186,6 +204,7 @@ class AccountDunningNotice(models.Model):
              WHERE activity.res_model = 'account.dunning.notice'
                AND activity.active
                AND activity.activity_type_id != %(todo)s
+               AND notice.state = 'sent'
                AND notice.company_id = %(company)s
                AND notice.partner_id = ANY(%(partners)s)
             """,
@@ -194,13 +213,15 @@ class AccountDunningNotice(models.Model):
         )))
 
     @api.model
-    def _close_calls(self, company, partners, reason=None):
+    def _close_calls(self, company, partners, reason=None, keep=None):
         """The customers need not be called any more for the reminders that they have had.
 
         :param res.company company:
         :param res.partner partners: commercial partners
         :param str | None reason: noted on the notice
+        :param account.dunning.contact | None keep: contacts whose next try stays planned
         """
+        self.env['account.dunning.contact']._forget_next_tries(company, partners, keep)
         if calls := self._find_open_calls(company, partners):
             calls.with_context(mail_activity_quick_update=True).action_feedback(feedback=reason or False)
 
@@ -221,6 +242,7 @@ class AccountDunningNotice(models.Model):
              WHERE activity.res_model = 'account.dunning.notice'
                AND activity.active
                AND activity.activity_type_id != %(todo)s
+               AND notice.state = 'sent'
                AND notice.partner_id = ANY(%(partners)s)
                AND NOT EXISTS (
                        SELECT FROM account_dunning_notice_line line
@@ -231,11 +253,14 @@ class AccountDunningNotice(models.Model):
             todo=self.env.ref('mail.mail_activity_data_todo').id, partners=partners.ids,
         )))
         if calls:
+            for company, notices in self.sudo().browse(calls.mapped('res_id')).grouped('company_id').items():
+                self.env['account.dunning.contact']._forget_next_tries(company, notices.partner_id)
             calls.with_context(mail_activity_quick_update=True).action_feedback(feedback=self.env._("Paid"))
 
     def _close_calls_before(self):
         """These notices have gone out: the calls of the customers' earlier ones are over."""
         for company, notices in self.grouped('company_id').items():
+            self.env['account.dunning.contact']._forget_next_tries(company, notices.partner_id)
             calls = self._find_open_calls(company, notices.partner_id)
             earlier = calls.filtered(lambda call, notices=notices: call.res_id not in notices.ids)
             if earlier:

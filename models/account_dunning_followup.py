@@ -702,7 +702,10 @@ class AccountDunningFollowup(models.Model):
                    AND activity.activity_type_id != %(todo_type)s
               GROUP BY reminder.partner_id
              UNION ALL
-                SELECT partner_id, 'call', next_date FROM last_contact WHERE next_date IS NOT NULL
+                SELECT last_contact.partner_id, 'call', last_contact.next_date
+                  FROM last_contact
+                  JOIN figures ON figures.partner_id = last_contact.partner_id
+                 WHERE last_contact.next_date IS NOT NULL AND figures.amount_overdue > 0
              UNION ALL
                 SELECT customer.id, 'promise', MIN(promise.date)
                   FROM account_payment_promise promise

@@ -1,5 +1,5 @@
 from odoo import Command, fields
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, freeze_time, new_test_user, tagged
 
 from .common import DunningMailCommon
@@ -120,6 +120,38 @@ class TestWorklist(DunningMailCommon):
                   new_email="right@example.com")
         self.assertEqual((self.partner_a.phone, self.partner_a.email), ("+32 9 123", "right@example.com"))
         self._assert_todo('none')
+
+    def test_call_that_was_put_off_is_forgotten_when_something_else_happens(self):
+        with freeze_time('2024-03-04'):
+            line = self._create_due_invoice('2024-03-01')
+            self._remind('2024-03-04')
+            self._log('no_answer')
+            later = self._create_due_invoice('2024-02-20')
+            self._pay(line, '2024-03-04')
+            self._assert_todo('none')
+            self.assertGreater(self._get_row().amount_overdue, 0.0)
+            self._log('no_answer')
+            self._assert_todo('call', '2024-03-05')
+            self.env['account.dispute'].create({
+                'move_id': later.move_id.id, 'amount': 10.0, 'reason': 'other'})
+            self._assert_todo('none')
+
+    @freeze_time(FRIDAY)
+    def test_next_working_day_is_the_company_s(self):
+        calendar = self.company.sudo().resource_calendar_id
+        calendar.tz = 'America/Los_Angeles'
+        self.assertEqual(
+            self.env['account.dunning.contact']._get_next_working_day(self.company, fields.Date.to_date('2024-03-06')),
+            fields.Date.to_date('2024-03-07'))
+
+    @freeze_time(FRIDAY)
+    def test_nobody_takes_over_a_login_through_a_wrong_contact(self):
+        contact = self.env['res.partner'].create({'name': "Boss", 'parent_id': self.partner_a.id})
+        new_test_user(self.env, 'boss', partner_id=contact.id, email='boss@example.com', groups='base.group_user')
+        self._create_due_invoice('2024-03-01')
+        with self.assertRaisesRegex(UserError, "has a login"):
+            self._log('wrong_contact', user=self.collector, contact_id=contact.id, new_email='thief@example.com')
+        self.assertEqual(contact.email, 'boss@example.com')
 
     #=== THE REST OF THE WORK ===#
 

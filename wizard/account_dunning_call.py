@@ -318,6 +318,12 @@ class AccountDunningCall(models.TransientModel):
         if not values:
             return
         contact = self.contact_id or self.partner_id
+        contact.check_access('read')
+        if contact.sudo().user_ids:
+            # Whose e-mail is changed gets that user's password.
+            raise UserError(self.env._(
+                "%(contact)s has a login: ask an administrator to change the e-mail or number.",
+                contact=contact.display_name))
         if contact.commercial_partner_id != self.partner_id:
             raise UserError(self.env._("%(contact)s does not belong to %(customer)s.",
                                        contact=contact.display_name, customer=self.partner_id.display_name))
