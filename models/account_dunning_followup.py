@@ -698,6 +698,7 @@ class AccountDunningFollowup(models.Model):
                 SELECT reminder.partner_id, 'call' AS todo, MIN(activity.date_deadline) AS todo_date
                   FROM mail_activity activity
                   JOIN reminder ON reminder.id = activity.res_id AND reminder.state = 'sent'
+                  JOIN figures ON figures.partner_id = reminder.partner_id AND figures.reason != 'blocked'
                  WHERE activity.res_model = 'account.dunning.notice' AND activity.active
                    AND activity.activity_type_id != %(todo_type)s
               GROUP BY reminder.partner_id
@@ -705,7 +706,7 @@ class AccountDunningFollowup(models.Model):
                 SELECT last_contact.partner_id, 'call', last_contact.next_date
                   FROM last_contact
                   JOIN figures ON figures.partner_id = last_contact.partner_id
-                 WHERE last_contact.next_date IS NOT NULL AND figures.amount_overdue > 0
+                 WHERE last_contact.next_date IS NOT NULL AND figures.amount_overdue > 0 AND figures.reason != 'blocked'
              UNION ALL
                 SELECT customer.id, 'promise', MIN(promise.date)
                   FROM account_payment_promise promise

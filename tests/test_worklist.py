@@ -137,6 +137,16 @@ class TestWorklist(DunningMailCommon):
             self._assert_todo('none')
 
     @freeze_time(FRIDAY)
+    def test_nobody_is_called_while_all_is_paused(self):
+        self._create_due_invoice('2024-03-01')
+        self._remind(FRIDAY)
+        block = self.env['account.dunning.block'].create({
+            'partner_id': self.partner_a.id, 'company_id': self.company.id, 'date_from': FRIDAY})
+        self._assert_todo('none')
+        block.action_end()
+        self._assert_todo('call', FRIDAY)
+
+    @freeze_time(FRIDAY)
     def test_next_working_day_is_the_company_s(self):
         calendar = self.company.sudo().resource_calendar_id
         calendar.tz = 'America/Los_Angeles'
