@@ -3,6 +3,16 @@ from odoo.tools import SQL
 
 # Records of so many models share one table: the id of a row is that of its record times this, plus the row's own kind
 ID_STEP = 16
+# Of what an event is a record, by the number of its kind; 0: an entry, whose id is that of its first line
+EVENT_MODELS = {
+    1: 'account.dunning.notice',
+    2: 'account.dunning.contact',
+    **dict.fromkeys((3, 4, 5), 'account.payment.promise'),
+    **dict.fromkeys((6, 7, 8), 'account.payment.plan'),
+    **dict.fromkeys((9, 10), 'account.dispute'),
+    11: 'account.dunning.block',
+    12: 'sale.order',
+}
 
 
 class AccountDunningHistory(models.Model):
@@ -89,7 +99,11 @@ class AccountDunningHistory(models.Model):
         :rtype: dict
         """
         self.ensure_one()
-        return self.env[self.res_model].browse(self.res_id)._get_records_action()
+        # From the row's id alone: to read a row without its customer would mean to read everybody's.
+        record_id, number = divmod(self.id, ID_STEP)
+        if not number:
+            return self.env['account.move.line'].browse(record_id).move_id._get_records_action()
+        return self.env[EVENT_MODELS[number]].browse(record_id)._get_records_action()
 
     #=== BUSINESS METHODS ===#
 

@@ -93,6 +93,9 @@ class TestHistory(DunningMailCommon):
         kinds = sorted(row.kind for row in self._get_history())
         self.assertEqual(kinds, ['contact', 'dispute', 'dispute_resolved', 'invoice', 'notice', 'promise',
                                  'promise_broken'])
+        for row in self._get_history():
+            action = row.action_open()
+            self.assertEqual((action['res_model'], action['res_id']), (row.res_model, row.res_id))
         notice = self._get_history().filtered(lambda row: row.kind == 'notice')
         self.assertIn("Level 1", notice.description)
         self._assert_balance_is_the_ledger()
