@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 # Records of so many models share one table: the id of a row is that of its record times this, plus the row's own kind
@@ -97,13 +98,16 @@ class AccountDunningHistory(models.Model):
         """Open what a row is about.
 
         :rtype: dict
+        :raises UserError: if it is no longer there
         """
         self.ensure_one()
         # From the row's id alone: to read a row without its customer would mean to read everybody's.
         record_id, number = divmod(self.id, ID_STEP)
-        if not number:
-            return self.env['account.move.line'].browse(record_id).move_id._get_records_action()
-        return self.env[EVENT_MODELS[number]].browse(record_id)._get_records_action()
+        model = EVENT_MODELS.get(number) if number else 'account.move.line'
+        record = self.env[model].browse(record_id).exists() if model else self.env['account.move.line']
+        if not record:
+            raise UserError(self.env._("This is no longer there. Please open the account again."))
+        return (record if number else record.move_id)._get_records_action()
 
     #=== BUSINESS METHODS ===#
 
