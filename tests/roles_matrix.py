@@ -5,6 +5,7 @@ with what came out without it (`roles_expected.txt`). Nothing here may need the 
 """
 import logging
 
+import psycopg2
 from lxml import etree
 
 from odoo import Command
@@ -60,6 +61,14 @@ class Matrix:
         })
         self.posted = self.invoice.copy({'invoice_date': '2024-01-01'})
         self.posted.action_post()
+        self.item = self.posted.line_ids.filtered(lambda line: line.account_id.account_type == 'asset_receivable')
+        # A salesperson may do with their own orders what they may not with those of others.
+        self.own_orders = {role: self.make_order(user) for role, user in self.users.items()}
+
+    def make_order(self, user):
+        return self.env['sale.order'].create({
+            'partner_id': self.customer.id, 'user_id': user.id,
+            'order_line': [Command.create({'product_id': self.product.id})]})
 
     #=== THE FORMS ===#
 
@@ -84,8 +93,12 @@ class Matrix:
     def fill_product(self, form):
         form.name = "New product"
 
+    def fill_company(self, form):
+        form.name = "New company"
+
     def get_forms(self):
-        """Of each form: the model, the context it opens in, how it is filled, what is edited, and a record."""
+        """Of each form: the model, the context it opens in, how it is filled, what is edited, and a record, or one for
+        each role."""
         env = self.env
         return {
             'contact': ('res.partner', {}, self.fill_contact, {'phone': "+32 9 123 45 67"}, self.customer.copy()),
@@ -101,11 +114,13 @@ class Matrix:
                             'payment_type': 'inbound', 'partner_type': 'customer', 'partner_id': self.customer.id,
                             'amount': 10.0})),
             'order': ('sale.order', {}, self.fill_order, {'client_order_ref': "Reference"},
-                      env['sale.order'].create({
-                          'partner_id': self.customer.id,
-                          'order_line': [Command.create({'product_id': self.product.id})]})),
+                      self.make_order(env.user)),
+            'own order': ('sale.order', {}, None, {'client_order_ref': "Reference"}, self.own_orders),
             'product': ('product.template', {}, self.fill_product, {'list_price': 7.0},
                         env['product.template'].create({'name': "Another product"})),
+            'company': ('res.company', {}, self.fill_company, {'phone': "+32 9 123 45 67"},
+                        env['res.company'].create({'name': "Another company"})),
+            'journal item': ('account.move.line', {}, None, {'name': "Label"}, self.item),
             'settings': ('res.config.settings', {}, lambda form: None, None, None),
         }
 
@@ -123,16 +138,10 @@ class Matrix:
         for form, (model, context, fill, changes, record) in forms.items():
             for role, user in self.users.items():
                 env_model = self.env[model].with_user(user).with_context(**context)
-                mine = record and record.with_user(user).with_context(**context)
+                mine = record[role] if isinstance(record, dict) else record
+                mine = mine and mine.with_user(user).with_context(**context)
                 for name, do in self.get_actions(env_model, fill, changes, mine):
                     outcomes[form, name, role] = self.attempt(do)
-        for role, user in self.users.items():
-            line = self.posted.line_ids[:1].with_user(user)
-            for name, do in (
-                ('list', lambda line=line: self.open_list(line)),
-                ('edit', lambda line=line: line.web_save({'name': "Label"}, {'display_name': {}})),
-            ):
-                outcomes['journal item', name, role] = self.attempt(do)
         return outcomes
 
     def get_actions(self, model, fill, changes, record):
@@ -148,8 +157,14 @@ class Matrix:
             yield 'delete', lambda: record.unlink()
             if 'active' in record._fields:
                 yield 'archive', lambda: record.action_archive()
+        if model._name == 'account.move.line':
+            yield 'edit as a journal item', lambda: record.web_save({'name': "Label"}, {'display_name': {}})
         if model._name == 'sale.order':
+            yield 'more lines', lambda: self.add_line(record)
             yield 'confirm', lambda: record.action_confirm()
+            yield 'grow', lambda: (record.action_confirm(), self.add_line(record))
+            yield 'cancel', lambda: (record.action_confirm(), record._action_cancel())
+            yield 'invoice', lambda: (record.action_confirm(), record._create_invoices())
         if model._name in ('account.move', 'account.payment'):
             yield 'post', lambda: record.action_post()
         if model._name == 'res.config.settings':
@@ -168,6 +183,8 @@ class Matrix:
             # `Form` refuses what the browser would not let the user do: a field that is read-only or not shown
             _logger.debug("Refused by the form: %s", error)
             return 'not in the form'
+        except psycopg2.IntegrityError:
+            return 'IntegrityError'  # Odoo says which other record is in the way
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is named
             _logger.warning("%s: %s", type(error).__name__, error, exc_info=True)
             return type(error).__name__
@@ -189,6 +206,12 @@ class Matrix:
         for name, value in changes.items():
             form[name] = value
         return save(form)
+
+    def add_line(self, order):
+        form = Form(order)
+        with form.order_line.new() as line:
+            line.product_id = self.product.with_env(order.env)
+        return self.web_save(form)
 
     @staticmethod
     def web_save(form):

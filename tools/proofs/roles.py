@@ -43,6 +43,8 @@ def main(env, modules, write):
     differences = [
         (key, outcome, outcomes["with"].get(key, "not tried"))
         for key, outcome in outcomes["without"].items() if outcomes["with"].get(key) != outcome
+    ] + [
+        (key, "not tried", outcome) for key, outcome in outcomes["with"].items() if key not in outcomes["without"]
     ]
     for (form, action, role), before, after in differences:
         say(f"  {form}, {action}, {role}: {before} without, {after} with the addon")
