@@ -50,14 +50,14 @@ class BatchAhead:
     """The quotations of a batch that pass, and what they add up to: each is looked at once, and only where another one
     of the same customer follows."""
 
-    def __init__(self, orders):
-        self.orders = orders
+    def __init__(self):
+        self.orders = []  # not one recordset: each order is read together with all of the batch
         self.amount = 0.0  # of those looked at, in company currency
 
     def add_up(self):
         for order in self.orders:
             self.amount += order._get_credit_order_amount() - order._get_credit_order_paid()
-        self.orders = self.orders.browse()
+        self.orders = []
         return self.amount
 
 
@@ -387,12 +387,12 @@ class SaleOrder(models.Model):
                 {root: customers[root] - lock_customers[root] for root in same_day}, date))
 
         decisions = {}
-        confirming = defaultdict(lambda: BatchAhead(self.browse()))  # by customer and main company
+        confirming = defaultdict(BatchAhead)  # by customer and main company
         for order in self.sudo():
             decision = decisions[order.id] = order._decide_credit_one(terms, amounts, confirming, with_exposure)
             if together and not decision.needs_release:
                 for partner in order._get_credit_customers():
-                    confirming[partner.id, order.company_id.root_id.id].orders += order
+                    confirming[partner.id, order.company_id.root_id.id].orders.append(order)
         return decisions
 
     def _decide_credit_one(self, terms, amounts, confirming, with_exposure=False):

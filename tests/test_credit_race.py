@@ -1,4 +1,6 @@
+import sys
 import threading
+import traceback
 from unittest.mock import patch
 
 from odoo import SUPERUSER_ID, Command, api
@@ -8,6 +10,7 @@ from odoo.tests import TransactionCase, tagged
 from odoo.tools import SQL, mute_logger
 
 ROUNDS = 50
+PATIENCE = 90  # seconds: longer than any confirmation takes, the wait of the two for each other included
 
 
 @tagged('post_install', '-at_install')
@@ -88,8 +91,34 @@ class TestCreditRace(TransactionCase):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(PATIENCE)
+        if any(thread.is_alive() for thread in threads):
+            self.fail(self._end_waiting(threads))
         return results
+
+    def _end_waiting(self, threads):
+        """Threads that wait for something for ever: let them end.
+
+        :return: what each of them waits for, in the database and in Python
+        :rtype: str
+        """
+        frames = sys._current_frames()
+        stacks = [''.join(traceback.format_stack(frames[thread.ident], limit=-12))
+                  for thread in threads if thread.ident in frames]
+        with self.registry.cursor() as cr:
+            cr.execute("""
+                SELECT pid, state, wait_event_type, wait_event, pg_blocking_pids(pid), left(query, 200)
+                  FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND state IS DISTINCT FROM 'idle'
+                """)
+            connections = cr.fetchall()
+            cr.execute("""
+                SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND wait_event_type = 'Lock'
+                """)
+        for thread in threads:
+            thread.join(PATIENCE)
+        return '\n'.join(["Orders that wait for ever.", *map(str, connections), *stacks])
 
     def _states(self, order_ids):
         with self.registry.cursor() as cr:

@@ -3,6 +3,9 @@
 `./dev bench credit [--documents N] [--orders M]`: three databases made in the same way, one after the other on this
 machine. A customer with N open documents (orders, posted and draft invoices) gets M quotations; each is confirmed with
 an empty cache and undone. The median counts.
+
+`./dev bench credit --batch`: 100 and 1,000 orders of one customer confirmed in one call, without and with the addon,
+and a payment that frees 30 and 300 waiting orders.
 """
 import argparse
 import json
@@ -109,12 +112,90 @@ print(%(mark)r + json.dumps({
 }))
 """
 
+BATCH_SCRIPT = """
+import json, time
+from odoo.exceptions import UserError
+
+receivable = [('account_type', '=', 'asset_receivable'), ('company_ids', 'in', env.company.ids)]
+if not env['account.account'].search_count(receivable, limit=1):
+    env['account.chart.template'].try_loading('generic_coa', env.company, install_demo=False)
+product = env['product.product'].create({'name': "Bench", 'type': 'service', 'list_price': 1, 'taxes_id': False})
+ours = 'credit_control_policy' in env.company._fields
+if ours:
+    env.company.write({'credit_control_policy': 'block', 'account_use_credit_limit': True, 'credit_auto_release': True})
+
+
+def make_orders(customer, number):
+    orders = env['sale.order'].create([{
+        'partner_id': customer.id,
+        'order_line': [(0, 0, {'product_id': product.id, 'price_unit': 1, 'tax_ids': False})],
+    } for _ in range(number)])
+    env.flush_all()
+    return orders
+
+
+def count(do):
+    env.invalidate_all()
+    queries, start = env.cr.sql_log_count, time.process_time()
+    do()
+    env.flush_all()
+    return {'seconds': time.process_time() - start, 'queries': env.cr.sql_log_count - queries}
+
+
+def confirm(number):
+    customer = env['res.partner'].create({'name': "Bench", 'credit_limit': 1e12})
+    orders = make_orders(customer, number)
+    result = count(orders.action_confirm)
+    assert set(orders.mapped('state')) == {'sale'}
+    return {key: value / number for key, value in result.items()}
+
+
+def free(number):
+    customer = env['res.partner'].create({'name': "Bench"})
+    invoice = env['account.move'].create({
+        'move_type': 'out_invoice', 'partner_id': customer.id, 'invoice_date': '2024-01-01',
+        'invoice_line_ids': [(0, 0, {'name': "Bench", 'price_unit': 10000, 'tax_ids': False})],
+    })
+    invoice.action_post()
+    customer.credit_limit = 5000
+    orders = make_orders(customer, number)
+    orders.action_request_release()
+    assert set(orders.mapped('credit_state')) == {'hold'}
+    wizard = env['account.payment.register'].with_context(
+        active_model='account.move', active_ids=invoice.ids).create({})
+    env.flush_all()
+    result = count(wizard.action_create_payments)
+    assert set(orders.mapped('credit_state')) == {'ok'}, orders.mapped('credit_state')
+    return result
+
+
+confirm(10)
+best = {}
+for _round in range(%(rounds)d):
+    for number in (100, 1000):
+        with env.cr.savepoint() as savepoint:
+            found = confirm(number)
+            savepoint.rollback()
+        env.clear()
+        if number not in best or found['seconds'] < best[number]['seconds']:
+            best[number] = found
+freed = {}
+if ours:
+    free(3)
+    freed = {number: free(number) for number in (30, 300)}
+print(%(mark)r + json.dumps({'confirm': best, 'free': freed}))
+"""
+
 
 def main(env, arguments):
     parser = argparse.ArgumentParser(prog="./dev bench credit")
     parser.add_argument("--documents", type=int, default=10000, help="open documents of the customer (10000)")
     parser.add_argument("--orders", type=int, default=30, help="how many orders are confirmed (30)")
+    parser.add_argument(
+        "--batch", action="store_true", help="instead: many orders in one call, and a payment that frees many")
     options = parser.parse_args(arguments)
+    if options.batch:
+        return batch(env, options)
     if options.documents < 10 or options.orders < 1:
         raise Failure("--documents begins at 10 and --orders at 1.")
     addons = peer_addons(env)
@@ -126,7 +207,8 @@ def main(env, arguments):
             ("with account_dunning", [ADDON], []),
             (f"with {PEER}", [PEER], with_peer),
         ):
-            results[variant] = measure(env, modules, odoo, options)
+            script = SCRIPT % {"documents": options.documents, "rounds": options.orders, "mark": MARK}
+            results[variant] = measure(env, modules, odoo, script)
             say(f"  {variant}: {json.dumps(results[variant])}")
     for key, name in (("seconds", "median"), ("best", "best")):  # on a busy machine the best tells more
         alone, ours, peer = (result[key] for result in results.values())
@@ -140,7 +222,24 @@ def main(env, arguments):
             say(f"  It adds {(ours - alone) / (peer - alone):.2f} times what the peer adds.")
 
 
-def measure(env, modules, odoo, options):
+def batch(env, options):
+    """Many orders in one call: CPU time and queries of each; then what a payment costs that frees many."""
+    with env.lock("bench"):
+        for variant, modules in (("Odoo alone", []), (f"with {ADDON}", [ADDON])):
+            result = measure(env, modules, [], BATCH_SCRIPT % {"rounds": min(options.orders, 5), "mark": MARK})
+            say("")
+            say(f"Orders of one customer confirmed in one call, {variant} (CPU time, best of several):")
+            per_order = result["confirm"]
+            for number, each in per_order.items():
+                milliseconds = each["seconds"] * 1000
+                say(f"  {number:>5} orders: {milliseconds:.2f} ms and {each['queries']:.2f} queries an order")
+            say(f"  {per_order['1000']['seconds'] / per_order['100']['seconds']:.2f} times the time an order")
+            for number, payment in result["free"].items():
+                say(f"  A payment that frees {number:>3} orders: {payment['queries']} queries, "
+                    f"{payment['seconds'] * 1000:.0f} ms")
+
+
+def measure(env, modules, odoo, script):
     """The figures of one variant, in a database of its own."""
     name = "bench_credit"
     source = database.base(env)
@@ -148,7 +247,6 @@ def measure(env, modules, odoo, options):
         database.copy(env, source, name)
     if modules:
         database.install(env, name, modules, *odoo)
-    script = SCRIPT % {"documents": options.documents, "rounds": options.orders, "mark": MARK}
     try:
         output = database.run_script(env, name, script, *odoo)
     finally:
