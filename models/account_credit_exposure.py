@@ -44,10 +44,11 @@ class CreditAmounts(NamedTuple):
     orders: float = 0.0  # confirmed orders, the part not invoiced yet
     paid_online: float = 0.0  # paid online for any of these, not in the ledger yet
     level_id: int = False  # a dunning level of an open bill that asks for a credit hold
+    elsewhere: float = 0.0  # owed, and known to another addon only, such as on account at a till
 
     @property
     def total(self):
-        return self.receivable + self.draft + self.orders - self.paid_online
+        return self.receivable + self.draft + self.orders + self.elsewhere - self.paid_online
 
 
 class AccountCreditExposure(models.Model):

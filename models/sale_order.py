@@ -688,6 +688,7 @@ class SaleOrder(models.Model):
                     lambda order: self.env._("Grown to %(amount)s by a later step, such as a delivery or a bill",
                                              amount=order._format_amount(order.amount_total)),
                     decisions)
+                order_sudo._clear_release_activities()  # one, however many times a delivery or a bill adds to it
                 order_sudo._ask_credit_managers(
                     decisions, lambda order: self.env._("%(order)s has grown past the limit", order=order.name))
             else:

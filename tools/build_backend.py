@@ -13,7 +13,7 @@ from pathlib import Path
 import whool.buildapi
 
 NAME = "account_dunning"
-DEVELOPMENT = ("tools", "bench", ".ci", "dev", ".gitignore", ".pylintrc", "PKG-INFO")
+DEVELOPMENT = ("tools", "bench", "bridges", ".ci", "dev", ".gitignore", ".pylintrc", "PKG-INFO")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 Runs in the venv (see `cli`): Odoo and psycopg2 are importable and PGHOST and its like name the server.
 """
+import ast
 import contextlib
 import hashlib
 import os
@@ -14,6 +15,7 @@ from .env import ADDON, ROOT
 from .ui import Failure, run_logged, say
 
 BASE_MODULES = ("account", "sale_management", "sms", "payment_demo")
+BRIDGE_APPS = ("stock_delivery",)  # beside those that the bridges depend on: what their tests need
 BASE_REVISION = "1"  # raise it when the base is made in another way
 # What Odoo does not read at installation; a change there needs no update of the database.
 IGNORED = {"tests", "tools", "doc", "docs", "readme", "static", "__pycache__"}
@@ -181,6 +183,29 @@ def base(env, demo=False):
     return name
 
 
+def with_bridges(env, name):
+    """A database with the addon, the apps that its bridges lead to, and the bridges, which install themselves."""
+    apps = sorted({
+        app for path in env.bridges
+        for app in ast.literal_eval((path / "__manifest__.py").read_text())["depends"] if app != ADDON
+    } | set(BRIDGE_APPS))
+    source = base(env)
+    with_apps = f"{source}_{digest(apps)}"
+    with env.lock(f"database-{with_apps}"):
+        if not exists(with_apps):
+            draft = f"{with_apps}_draft"
+            with env.lock(f"database-{source}"):
+                copy(env, source, draft)
+            install(env, draft, apps)
+            rename(env, draft, with_apps)
+        stamp, now = f"database-{name}", f"{with_apps} {signature()}"
+        if not exists(name) or env.stamp(stamp) != now:
+            env.clear_stamp(stamp)
+            copy(env, with_apps, name)
+            install(env, name, [ADDON])
+            env.set_stamp(stamp, now)
+
+
 def check_demo(env, name):
     """Odoo only logs that demo data cannot be loaded, and goes on without.
 
@@ -222,7 +247,8 @@ def signature():
     for folder, folders, files in os.walk(ROOT):
         if folder == str(ROOT):
             folders[:] = [name for name in folders if name not in IGNORED]
-        folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if name not in ("__pycache__", "tests") and not name.startswith("."))
         for name in sorted(files):
             if name.endswith((".py", ".xml", ".csv", ".po", ".pot", ".sql", ".html")):
                 path = os.path.join(folder, name)

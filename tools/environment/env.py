@@ -216,10 +216,12 @@ class Env:
         raise Failure(f"Python cannot make a virtual environment here: sudo apt install {package}, then try again.")
 
     def _link_addon(self):
-        """Give the checkout the addon's name, in an addons folder of its own, and write its configuration."""
-        if not (self.addon.is_symlink() and os.readlink(self.addon) == str(ROOT)):
-            self.addon.unlink(missing_ok=True)
-            self.addon.symlink_to(ROOT)
+        """Give the checkout the addon's name, in an addons folder of its own with the bridges, and write its
+        configuration."""
+        for link, target in ((self.addon, ROOT), *((self.addons / path.name, path) for path in self.bridges)):
+            if not (link.is_symlink() and os.readlink(link) == str(target)):
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
         config = "\n".join(
             [
                 "[options]",
@@ -235,6 +237,11 @@ class Env:
         )
         if not self.config.exists() or self.config.read_text() != config:
             self.config.write_text(config)
+
+    @property
+    def bridges(self):
+        """The folders of the small addons beside this one."""
+        return sorted(manifest.parent for manifest in (ROOT / "bridges").glob("*/__manifest__.py"))
 
     @property
     def addons_path(self):

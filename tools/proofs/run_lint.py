@@ -26,7 +26,8 @@ def check(env, cached=True, fix=False):
         command = [str(env.venv / "bin" / "ruff"), "check", "--no-cache", *(["--fix"] if fix else []), str(env.root)]
         failed |= subprocess.run(command, stdin=subprocess.DEVNULL).returncode
     with Step("Lint: pylint-odoo"):
-        command = [str(env.python), "-m", "pylint", "--rcfile", str(env.root / ".pylintrc"), env.addon.name]
+        addons = [env.addon.name, *(path.name for path in env.bridges)]
+        command = [str(env.python), "-m", "pylint", "--rcfile", str(env.root / ".pylintrc"), *addons]
         variables = {**os.environ, "PYLINTHOME": str(env.home / "pylint")}
         variables.pop("PYTHONPATH", None)  # its rules need no look into Odoo, which would take three times as long
         failed |= subprocess.run(command, cwd=env.addons, env=variables, stdin=subprocess.DEVNULL).returncode

@@ -3,6 +3,8 @@
 Own options, before or among pytest's: --db NAME (another test database), --fresh (make it from scratch),
 --no-lint, --no-http (without server and browser: their tests are then skipped, which fails the run). All tests run in
 as many processes as there are cores (4 at most), each with a copy of the database; -n 1 keeps them in one.
+`./dev test bridges [PYTEST ARGS]`: those of the bridges alone, in a database with the apps that they lead to; they are
+part of all tests.
 """
 import os
 import subprocess
@@ -19,6 +21,8 @@ WITH_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "-r", "-n", "--deselect", "--d
 
 def main(env, arguments):
     options, arguments = own_options(arguments)
+    if arguments[:1] == ["bridges"]:
+        return run_bridges(env, options, arguments[1:])
     name = database.check_name(options["db"] or os.environ.get("ACCOUNT_DUNNING_DB") or f"test_{env.key}")
     paths = map_paths(env, arguments)
     if options["lint"]:
@@ -29,17 +33,30 @@ def main(env, arguments):
         check_browser(env, browser)
     with env.lock(f"use-{name}"):
         database.with_addon(env, name, options["fresh"])
-        command = [
-            str(env.python), "-m", "pytest", "-p", "no:cacheprovider", "-p", "account_dunning_gate",
-            f"--odoo-config={env.config}", f"--odoo-database={name}",
-            *(["--odoo-http"] if options["http"] else []),
-            *spread(arguments),
-            *paths,
-        ]  # fmt: skip
-        plugins = str(env.root / "tools" / "proofs" / "pytest_plugins")
-        variables = {**os.environ, "PYTHONPATH": f"{env.odoo_path}{os.pathsep}{plugins}"}
-        # Outside of the checkout: its tests are known as odoo.addons.account_dunning.tests through the symlink only.
-        return subprocess.run(command, cwd=env.addons, env=variables, stdin=subprocess.DEVNULL).returncode
+        failed = run_pytest(env, name, options, [*spread(arguments), *paths])
+    if not arguments:
+        failed = run_bridges(env, options, []) or failed
+    return failed
+
+
+def run_bridges(env, options, arguments):
+    name = f"bridges_{env.key}"
+    with env.lock(f"use-{name}"):
+        database.with_bridges(env, name)
+        return run_pytest(env, name, options, [*arguments, *(str(env.addons / path.name) for path in env.bridges)])
+
+
+def run_pytest(env, name, options, arguments):
+    command = [
+        str(env.python), "-m", "pytest", "-p", "no:cacheprovider", "-p", "account_dunning_gate",
+        f"--odoo-config={env.config}", f"--odoo-database={name}",
+        *(["--odoo-http"] if options["http"] else []),
+        *arguments,
+    ]  # fmt: skip
+    plugins = str(env.root / "tools" / "proofs" / "pytest_plugins")
+    variables = {**os.environ, "PYTHONPATH": f"{env.odoo_path}{os.pathsep}{plugins}"}
+    # Outside of the checkout: its tests are known as odoo.addons.account_dunning.tests through the symlink only.
+    return subprocess.run(command, cwd=env.addons, env=variables, stdin=subprocess.DEVNULL).returncode
 
 
 def own_options(arguments):

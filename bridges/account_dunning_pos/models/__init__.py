@@ -1,0 +1,3 @@
+from . import account_credit_exposure
+from . import pos_order
+from . import sale_order

@@ -1,0 +1,2 @@
+from . import test_pos
+from . import test_translation
