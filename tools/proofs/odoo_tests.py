@@ -79,7 +79,7 @@ def run(env, side, modules, nice):
         database.install(env, name, missing)
     if side == "with":
         database.install(env, name, [ADDON])
-    leave_statistics_alone(name)
+    database.leave_statistics_alone(name)
     log = env.logs / f"odoo-tests-{side}-{modules[0]}.log"
     log.unlink(missing_ok=True)
     tags = ",".join(f"/{module}" for module in modules)
@@ -95,23 +95,6 @@ def run(env, side, modules, nice):
         )
     keep(env, side, modules, log, round(time.monotonic() - start))
     database.drop(env, name)
-
-
-def leave_statistics_alone(name):
-    """Tests take back all that they do: tables that PostgreSQL has looked at in between count as empty from then on,
-    and some of Odoo's queries take a quarter of a minute."""
-    with database.cursor(name) as cr:
-        cr.execute(
-            """
-            DO $$
-            DECLARE name regclass;
-            BEGIN
-                FOR name IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
-                    EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = false)', name);
-                END LOOP;
-            END $$
-            """
-        )
 
 
 def keep(env, side, modules, log, seconds):

@@ -32,7 +32,8 @@ def main(env, arguments):
         browser = need_program(env, BROWSERS, "chromium", "The browser tests")
         check_browser(env, browser)
     with env.lock(f"use-{name}"):
-        database.with_addon(env, name, options["fresh"])
+        if database.with_addon(env, name, options["fresh"]):
+            database.leave_statistics_alone(name)
         failed = run_pytest(env, name, options, [*spread(arguments), *paths])
     if not arguments:
         failed = run_bridges(env, options, []) or failed
