@@ -83,6 +83,7 @@ class DunningMachine(RuleBasedStateMachine):
         case.sink.hang_up = False
         type(self).count += self.events
         self.happened['notices sent'] += len(self.oracle.seen_sent)
+        self.happened['interest worked out anew'] += self.oracle.count_charges
 
     count = 0  # events of all examples
     happened = Counter()  # how often each event was possible, and not refused
@@ -377,6 +378,23 @@ class DunningMachine(RuleBasedStateMachine):
         self.do(lambda: self.pick(self.env['account.dunning.block'].search([
             ('state', '=', 'active'), ('reason', '=', 'manual')], order='id'), number).action_end())
 
+    # === CHARGES === #
+
+    def claimed_charges(self):
+        return self.env['account.late.charge'].search([
+            ('state', '=', 'claimed'), ('company_id', '=', self.company.id)], order='id')
+
+    @event(number=PICK)
+    def charges_invoiced(self, number):
+        def event():
+            charge = self.pick(self.claimed_charges(), number)
+            self.claimed_charges().filtered(lambda other: other.partner_id == charge.partner_id).action_invoice()
+        self.do(event)
+
+    @event(number=PICK)
+    def charges_waived(self, number):
+        self.do(lambda: self.pick(self.claimed_charges(), number)._waive("Goodwill"))
+
     # === CONFIGURATION === #
 
     @event(number=PICK, delay=st.sampled_from([1, 3, 10, 20]), repeat=st.sampled_from([0, 14]))
@@ -525,6 +543,8 @@ class DunningMachine(RuleBasedStateMachine):
         self.case.frozen.move_to(f'{self.day} 08:00:00')
         self.oracle.is_reordered = False
         self.do(lambda: self.case._run_crons())
+        self.oracle.check_money_in_agreements(promises=True)
+        self.oracle.check_invoiced_charges()
 
     @event(weight=3)
     def run(self):
@@ -534,7 +554,9 @@ class DunningMachine(RuleBasedStateMachine):
             require(not run.failure_reason, "the run has left somebody out: %s", run.failure_reason)
             self.env.flush_all()
             verdicts = self.env['account.dunning.engine']._explain(self.open_lines(), self.day)
-            self.oracle.check_run({line.id: verdict[0] for line, verdict in verdicts.items()})
+            reasons = {line.id: verdict[0] for line, verdict in verdicts.items()}
+            self.oracle.check_run(reasons)
+            self.happened['verdicts compared'] += self.oracle.check_verdicts(reasons, self.day)
             self.oracle.is_reordered = False
         self.do(event)
 

@@ -44,6 +44,12 @@ class TestFuzz(DunningMailCommon):
         cls.procedure.sudo().write({'min_wait_days': 2, 'level_ids': [Command.create({
             'name': "Courtesy", 'sequence': 0, 'delay_days': -3, 'send_email': False, 'create_activity': True,
             'activity_type_id': cls.env.ref('mail.mail_activity_data_call').id})]})
+        # Interest from the second letter on
+        (cls.level_2 + cls.level_3).sudo().charge = 'print'
+        company.late_charge_post = True
+        rule = cls.env['account.late.charge.rule'].sudo().create({
+            'name': "Agreed", 'company_id': company.id, 'margin': 10.0, 'rate_validity': 'open',
+            'day_count': 'actual_365', 'legal_basis': "Contract", 'currency_id': company.currency_id.id})
         cls.other_procedure = cls._create_procedure([5, 15])
         cls.customers = cls.env['res.partner'].create([
             {
@@ -51,6 +57,7 @@ class TestFuzz(DunningMailCommon):
                 'street': "Main street 1", 'city': "Brussels",
             } for number in range(8)
         ])
+        cls.customers.with_company(company).sudo().late_charge_rule_id = rule
         cls.customers[0].with_company(company).sudo().credit_limit = LIMIT
         cls.customers[1].with_company(company).sudo().credit_limit = LIMIT / 2
         cls.foreign = cls.setup_other_currency('EUR', rates=[('2023-01-01', 2.0)])
