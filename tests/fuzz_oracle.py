@@ -238,7 +238,7 @@ class Oracle:
     # === WHY, AND WHY NOT === #
 
     def check_verdicts(self, reasons, day):
-        """Who is to be reminded today, worked out anew bill by bill, for customers about whom nothing special is agreed.
+        """Who is to be reminded today, worked out anew bill by bill, for customers with nothing special.
 
         :param dict reasons: the explanation's reason by journal item id, right after the run
         :return: how many bills were compared
@@ -302,8 +302,8 @@ class Oracle:
             - exact(self.owed(customer, currency, day)).quantize(CENT)
             for currency in {item['currency_id'] for item in items}}
         sent = self.rows(
-            """SELECT line.move_line_id, line.level_id, line.advances, notice.level_id AS notice_level, notice.sent_date,
-                      notice.procedure_id, notice.dropped_date, notice.state
+            """SELECT line.move_line_id, line.level_id, line.advances, notice.level_id AS notice_level,
+                      notice.sent_date, notice.procedure_id, notice.dropped_date, notice.state
                  FROM account_dunning_notice notice
                  JOIN res_partner partner ON partner.id = notice.partner_id
             LEFT JOIN account_dunning_notice_line line ON line.notice_id = notice.id
@@ -358,6 +358,8 @@ class Oracle:
                  JOIN account_dunning_level level ON level.id = line.level_id
                  JOIN account_move_line item ON item.id = line.move_line_id
                  JOIN account_move move ON move.id = item.move_id
+                 JOIN account_dunning_notice notice ON notice.id = line.notice_id
+                 JOIN account_dunning_level own ON own.id = notice.level_id AND own.charge = 'print'
                 WHERE line.notice_id = %s AND level.charge = 'print' AND line.is_coming_due IS NOT TRUE
                   AND move.is_late_charge IS NOT TRUE""", notice['id'])
         for line in charged:
@@ -393,7 +395,8 @@ class Oracle:
         :rtype: Decimal
         """
         [item] = self.rows(
-            "SELECT amount_currency, COALESCE(date_maturity, date) AS due FROM account_move_line WHERE id = %s", item_id)
+            "SELECT amount_currency, COALESCE(date_maturity, date) AS due FROM account_move_line WHERE id = %s",
+            item_id)
         paid = self.rows(
             """SELECT partial.debit_amount_currency AS amount,
                       CASE WHEN move.move_type != 'out_refund' THEN GREATEST(debit.date, credit.date) END AS date
@@ -429,13 +432,14 @@ class Oracle:
                 for first, last in row['days']:
                     first, last = (type(row['until']).fromisoformat(text) for text in (first, last))
                     days |= {first + timedelta(days=number) for number in range((last - first).days + 1)}
-                excess += max(exact(row['amount']) - self.interest(row['item'], row['until'], days) - 2 * CENT, Decimal(0))
+                true = self.interest(row['item'], row['until'], days)
+                excess += max(exact(row['amount']) - true - 2 * CENT, Decimal(0))
             [row] = self.rows(
                 """SELECT COALESCE(SUM(amount_untaxed), 0) AS amount FROM account_move
                     WHERE reversed_entry_id = %s AND state != 'cancel'""", move)
             require(
-                exact(row['amount']) >= excess, "charge invoice %s: %s is not owed, %s is proposed to be credited", move,
-                excess, row['amount'])
+                exact(row['amount']) >= excess, "charge invoice %s: %s is not owed, %s is proposed to be credited",
+                move, excess, row['amount'])
 
     def check_run(self, reasons):
         """The run has proposed what the explanation says, bill by bill.
