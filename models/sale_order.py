@@ -26,6 +26,12 @@ TERMS_FIELDS = (
     'credit_control_policy', 'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_hold',
     'credit_hold_reason',
 )
+# What a credit manager sees of orders
+CREDIT_VIEWS = {
+    'list': 'account_dunning.sale_order_view_list_credit',
+    'kanban': 'account_dunning.sale_order_view_kanban_credit',
+    'form': 'account_dunning.sale_order_view_form_credit',
+}
 # Keys of `cr.cache`: no context key can be taken for them.
 CHECKED_ORDERS = 'account_dunning.checked_orders'
 WATCHED_ORDERS = 'account_dunning.watched_orders'
@@ -204,6 +210,15 @@ class SaleOrder(models.Model):
         if vals.get('state') == 'cancel':
             self.filtered(lambda order: order.credit_state == 'hold').sudo()._clear_release_activities()
         return result
+
+    @api.model
+    def get_view(self, view_id=None, view_type='form', **options):
+        # EXTENDS 'base': Odoo's own form reads what only salespeople may, such as gift cards. A credit manager who is
+        # none gets that of the held orders, whichever way they come: from an activity, a link, the chatter.
+        if (not view_id and view_type in CREDIT_VIEWS and not self.browse().has_access('write')
+                and self.env.user.has_group('account_dunning.group_credit_manager')):
+            view_id = self.env['ir.model.data']._xmlid_to_res_id(CREDIT_VIEWS[view_type]) or None
+        return super().get_view(view_id, view_type, **options)
 
     def _check_credit_fields(self, vals):
         """:raise AccessError: when the outcome of a check is written directly"""
