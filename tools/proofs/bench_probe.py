@@ -4,6 +4,7 @@
 Prints one line of JSON: seconds, queries, and the process's memory before the task and at its peak (MB).
 """
 import json
+import os
 import resource
 import sys
 import time
@@ -15,6 +16,7 @@ from ..environment.env import Env
 from . import bench_data
 
 MARK = "RESULT "
+PROCESS_START = time.perf_counter()
 
 
 class Meter:
@@ -126,6 +128,85 @@ def send(env, options):
     return result
 
 
+def queue(env, options):
+    """Some proposals into the queue."""
+    notices = env["account.dunning.notice"].search([("state", "=", "draft")], order="id", limit=options["limit"])
+    notices._queue()
+    return {"queued": len(notices)}
+
+
+def warm_up(env, options):
+    """A few notices, so that style sheets and templates are in the database."""
+    queue(env, options)
+    env.cr.commit()
+    env["account.dunning.notice"]._cron_send()
+    return {}
+
+
+def count_queries(env, options):
+    """The statements of sending some notices, the most frequent first."""
+    import collections
+    import re
+
+    from odoo import sql_db
+
+    seen, execute = collections.Counter(), sql_db.Cursor.execute
+
+    def execute_and_count(cursor, query, *args, **kwargs):
+        seen[re.sub(r"\s+", " ", getattr(query, "code", None) or str(query))[:110]] += 1
+        return execute(cursor, query, *args, **kwargs)
+
+    queue(env, options)
+    env.cr.commit()
+    sql_db.Cursor.execute = execute_and_count
+    try:
+        env["account.dunning.notice"]._cron_send()
+    finally:
+        sql_db.Cursor.execute = execute
+    return {"statements": seen.most_common(60)}
+
+
+def work_off(env, options):
+    """The queue, as the scheduled action works it off; others may do the same beside it."""
+    env["account.dunning.notice"].search([("state", "=", "queued")], limit=1).mapped("display_name")  # all is loaded
+    start, parts = time.perf_counter() - PROCESS_START, {}
+    model = env.registry["account.dunning.notice"]
+    names = ("_recheck", "_prepare_charges", "_choose_channels", "_render_letters", "_render_mails", "_mark_sent",
+             "_hand_over_mail")
+    with timed(model, names, parts), Meter() as result, cpu_of_parts(env, result):
+        env["account.dunning.notice"]._cron_send()
+        env.cr.commit()
+    failed = env["account.dunning.notice"].search([("state", "=", "failed")])
+    return {**result, "start": start, "parts": parts, "failures": failed.mapped("failure_reason")[:3]}
+
+
+@contextmanager
+def cpu_of_parts(env, result):
+    """Seconds of CPU of this process, of those that it starts, and of its connection to the database."""
+    env.cr.execute("SELECT pg_backend_pid()")
+    [pid] = env.cr.fetchone()
+    before = (time.process_time(), children_cpu(), process_cpu(pid))
+    yield
+    after = (time.process_time(), children_cpu(), process_cpu(pid))
+    names = ("cpu_python", "cpu_wkhtmltopdf", "cpu_postgresql")
+    result.update({name: end - start for name, start, end in zip(names, before, after, strict=True)})
+
+
+def children_cpu():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def process_cpu(pid):
+    """Of a process of this machine; 0 when PostgreSQL runs elsewhere."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def letters(env, options):
     """Letters alone, in batches as large as the sending's."""
     from odoo.addons.account_dunning.models.account_dunning_notice_delivery import BATCH_SIZE
@@ -134,7 +215,7 @@ def letters(env, options):
     notices.email_to = "x@customer.example"
     report = env["ir.actions.report"]
     pages = 0
-    with Meter() as result:
+    with Meter() as result, cpu_of_parts(env, result):
         for start in range(0, len(notices), BATCH_SIZE):
             documents, kind = report._pre_render_qweb_pdf(
                 "account_dunning.action_report_dunning_notice", notices[start : start + BATCH_SIZE].ids
