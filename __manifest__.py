@@ -32,6 +32,7 @@
         'report/ir_actions_report_templates.xml',  # Calls the two above.
         'report/ir_actions_report.xml',
         'report/hand_over_templates.xml',  # Calls the table of the letter.
+        'report/collection_case_templates.xml',
         'report/mail_templates.xml',
 
         # Texts and procedures to start from.
@@ -81,6 +82,7 @@
         'wizard/account_payment_plan_prepare_views.xml',
         'views/account_dunning_block_views.xml',
         'views/account_dispute_views.xml',
+        'views/account_collection_case_views.xml',
         'views/account_payment_promise_views.xml',
         'views/account_payment_plan_views.xml',
         'views/account_payment_plan_portal_templates.xml',

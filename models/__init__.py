@@ -11,6 +11,7 @@ from . import account_dunning_agreement
 from . import account_payment_promise
 from . import account_payment_plan
 from . import account_payment_plan_installment
+from . import account_collection_case
 from . import account_dunning_block
 
 # The flow: engine -> run -> notice -> line

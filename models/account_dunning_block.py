@@ -51,6 +51,7 @@ class AccountDunningBlock(models.Model):
             ('dispute', "Dispute"),
             ('promise', "Promise to pay"),
             ('plan', "Payment plan"),
+            ('collection', "Collection agency"),
             ('manual', "By hand"),
         ],
         required=True,
@@ -95,6 +96,7 @@ class AccountDunningBlock(models.Model):
     dispute_ids = fields.One2many(comodel_name='account.dispute', inverse_name='block_id', readonly=True)
     promise_ids = fields.One2many(comodel_name='account.payment.promise', inverse_name='block_id', readonly=True)
     plan_ids = fields.One2many(comodel_name='account.payment.plan', inverse_name='block_id', readonly=True)
+    case_ids = fields.One2many(comodel_name='account.collection.case', inverse_name='block_id', readonly=True)
 
     _amount_positive = models.Constraint('CHECK(amount >= 0)', "The paused amount can't be negative.")
     _dates_ordered = models.Constraint(
@@ -182,10 +184,10 @@ class AccountDunningBlock(models.Model):
 
     def write(self, vals):
         if not self.env.su and vals.keys() - {'note'} and (
-            bound := self.filtered(lambda block: block.plan_ids or block.promise_ids or block.dispute_ids)[:1]
+            bound := self.filtered(lambda block: block._get_origin())[:1]
         ):
             raise UserError(self.env._(
-                "The pause “%s” belongs to a dispute, a promise or a payment plan: change that one.",
+                "The pause “%s” belongs to a dispute, a promise, a payment plan or a collection case: change that one.",
                 bound.display_name))
         if vals.get('partner_id'):
             partner = self.env['res.partner'].browse(vals['partner_id'])
@@ -200,9 +202,10 @@ class AccountDunningBlock(models.Model):
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_with_origin(self):
-        if self.dispute_ids or self.promise_ids or self.plan_ids:
-            raise UserError(self.env._("A pause that a dispute, a promise or a payment plan has opened is part of its "
-                                       "history. End it instead of deleting it."))
+        if self._get_origin():
+            raise UserError(self.env._(
+                "A pause that a dispute, a promise, a payment plan or a collection case has opened is part of its "
+                "history. End it instead of deleting it."))
 
     #=== ACTION METHODS ===#
 
@@ -217,13 +220,16 @@ class AccountDunningBlock(models.Model):
                 "This pause belongs to payment plan %s, which is still running. Cancel the plan to resume dunning.",
                 plan.name,
             ))
+        if case := self.case_ids.filtered(lambda case: case.state == 'open')[:1]:
+            raise UserError(self.env._(
+                "This pause belongs to %s, which is with an agency. Close the case to resume dunning.", case.name))
         self._end_today()
 
     def action_open_origin(self):
-        """Open the dispute, promise or plan that opened the pause."""
+        """Open the dispute, promise, plan or case that opened the pause."""
         self.ensure_one()
         self.check_access('read')
-        origin = self.plan_ids or self.promise_ids or self.dispute_ids
+        origin = self._get_origin()
         if not origin:
             return False
         return {
@@ -234,6 +240,10 @@ class AccountDunningBlock(models.Model):
         }
 
     #=== BUSINESS METHODS ===#
+
+    def _get_origin(self):
+        """What opened the pauses; nothing when a person did."""
+        return self.case_ids or self.plan_ids or self.promise_ids or self.dispute_ids
 
     @api.model
     def _update_pauses(self, company, date):
@@ -251,13 +261,16 @@ class AccountDunningBlock(models.Model):
         self.env['account.dispute']._close_credited(company, date)
         self.env['account.payment.promise']._update_promises(company, date)
         self.env['account.payment.plan']._update_plans(company, date)
+        self.env['account.collection.case']._follow_ledger(company)
         self._end_expired(company, date)
         self.env['account.late.charge']._propose_credit_notes(company, date)
 
     @api.model
     def _adopt_commercial_partners(self, company):
         """A customer may have been merged, or put under another company, since the pause began."""
-        for table in ('account_dunning_block', 'account_payment_promise', 'account_payment_plan'):
+        for table in (
+            'account_dunning_block', 'account_payment_promise', 'account_payment_plan', 'account_collection_case',
+        ):
             self.env.cr.execute(SQL(
                 """
                 UPDATE %(table)s pause

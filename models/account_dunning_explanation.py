@@ -73,6 +73,9 @@ class AccountDunningExplanation(models.AbstractModel):
             return self.env._("Paused: the payment is blocked")
         pause = pauses.sorted(lambda block: (not block.date_until, block.date_until or block.date_from))[-1]
         reason = dict(pause._fields['reason']._description_selection(self.env))[pause.reason]
+        if agency := pause.case_ids.agency_id[:1]:
+            return self.env._("With %(agency)s since %(date)s", agency=agency.display_name,
+                              date=self._format_day(pause.date_from))
         # A pause of all of its lines has no amount of its own, what was promised or disputed has.
         amount = (pause.promise_ids or pause.dispute_ids)[:1].amount if not pause.amount else pause.amount
         if amount and pause.currency_id:

@@ -297,6 +297,21 @@ class AccountDunningFollowup(models.Model):
                         'default_reason': 'manual'},
         }
 
+    def action_case(self):
+        """Prepare the hand-over of what is overdue to an agency.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Hand over to an agency"),
+            'res_model': 'account.collection.case',
+            'view_mode': 'form',
+            'context': {'default_partner_id': self.partner_id.id, 'default_company_id': self.company_id.id,
+                        'default_currency_id': self.currency_id.id},
+        }
+
     def action_plan(self):
         """Open the dialog that prepares a payment plan.
 

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import Command, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 from odoo.tools.pdf import merge_pdf
@@ -42,6 +42,27 @@ class AccountDunningNotice(models.Model):
             'url': f'/web/content/{attachment.id}?download=true',
             'target': 'download',
         }
+
+    def action_collection_case(self):
+        """Prepare a collection case over what the notice claims as of today.
+
+        :return: an action that opens the case
+        :raise UserError: when nothing of it is owed any more
+        """
+        self.ensure_one()
+        self.check_access('write')
+        lines = self._get_hand_over_lines().move_line_id
+        if not lines:
+            raise UserError(self.env._(
+                "There is nothing to hand over: what the notice claims was paid, credited or paused meanwhile."))
+        cases = self.env['account.collection.case'].create([
+            {
+                'partner_id': self.partner_id.id, 'company_id': self.company_id.id, 'currency_id': currency.id,
+                'move_line_ids': [Command.set(of_currency.ids)],
+            }
+            for currency, of_currency in lines.grouped('currency_id').items()
+        ])
+        return cases._get_records_action(name=self.env._("Collection case"))
 
     #=== BUSINESS METHODS ===#
 

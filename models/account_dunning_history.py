@@ -13,6 +13,7 @@ EVENT_MODELS = {
     **dict.fromkeys((9, 10), 'account.dispute'),
     11: 'account.dunning.block',
     12: 'sale.order',
+    **dict.fromkeys((13, 14), 'account.collection.case'),
 }
 
 
@@ -53,6 +54,8 @@ class AccountDunningHistory(models.Model):
             ('dispute_resolved', "Dispute resolved"),
             ('pause', "Pause"),
             ('order_held', "Order held"),
+            ('case', "Handed over to an agency"),
+            ('case_closed', "Collection case closed"),
         ],
         readonly=True,
     )
@@ -88,6 +91,8 @@ class AccountDunningHistory(models.Model):
         if record._name == 'account.dunning.contact':
             outcome = dict(record._selection_outcome())[record.outcome]
             return ": ".join(filter(None, [outcome, record.note]))
+        if record._name == 'account.collection.case':
+            return " · ".join(filter(None, [record.name, record.agency_id.display_name, record.reference]))
         if record._name == 'account.dunning.block':
             return record.note or record.display_name
         return record.display_name
@@ -128,6 +133,7 @@ class AccountDunningHistory(models.Model):
         for model in (
             'account.move', 'account.move.line', 'account.payment', 'account.dunning.notice', 'account.dunning.contact',
             'account.payment.promise', 'account.payment.plan', 'account.dispute', 'account.dunning.block', 'sale.order',
+            'account.collection.case',
             'res.partner',
         ):
             self.env[model].flush_model()
@@ -206,4 +212,7 @@ class AccountDunningHistory(models.Model):
             events(11, 'pause', 'account.dunning.block', SQL("event.date_from"), SQL("event.reason = 'manual'")),
             events(12, 'order_held', 'sale.order', SQL("event.credit_hold_date::date"),
                    SQL("event.credit_hold_date IS NOT NULL")),
+            events(13, 'case', 'account.collection.case', SQL("event.date"), SQL("event.state <> 'draft'")),
+            events(14, 'case_closed', 'account.collection.case', SQL("event.date_closed"),
+                   SQL("event.date_closed IS NOT NULL")),
         ]

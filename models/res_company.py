@@ -215,6 +215,17 @@ class ResCompany(models.Model):
         help="So many days before each installment of a payment plan the customer is reminded; 0: no reminder.",
     )
 
+    #=== COLLECTION CASES ===#
+
+    collection_write_off_account_id = fields.Many2one(
+        comodel_name='account.account',
+        string="Bad debts account",
+        check_company=True,
+        domain="[('account_type', 'in', ('expense', 'expense_other', 'expense_direct_cost'))]",
+        help="What an agency gives back as uncollectible is written off here. Its tax stays as it was invoiced: taking "
+             "it back is an entry of your accountant's.",
+    )
+
     _pause_days_positive = models.Constraint(
         'CHECK(promise_max_days >= 0 AND promise_grace_days >= 0 AND plan_grace_days >= 0 AND plan_reminder_days >= 0)',
         "The days of promises and payment plans can't be negative.",

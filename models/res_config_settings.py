@@ -30,6 +30,8 @@ class ResConfigSettings(models.TransientModel):
 
     # Pauses: promises, payment plans
     promise_max_days = fields.Integer(related='company_id.promise_max_days', readonly=False)
+    collection_write_off_account_id = fields.Many2one(
+        related='company_id.collection_write_off_account_id', readonly=False)
     promise_grace_days = fields.Integer(related='company_id.promise_grace_days', readonly=False)
     plan_grace_days = fields.Integer(related='company_id.plan_grace_days', readonly=False)
     plan_broken_hold = fields.Boolean(related='company_id.plan_broken_hold', readonly=False)

@@ -299,6 +299,9 @@ class TestRights(DunningCommon):
         if model == 'account.dunning.block':
             return self.env[model].create({
                 'company_id': self.company.id, 'partner_id': self.partner_b.id, 'date_from': '2024-03-01'})
+        if model == 'account.collection.case':
+            return self.env[model].create({
+                'company_id': self.company.id, 'partner_id': self.partner_b.id, 'agency_id': self.partner_a.id})
         return {
             'account.dunning.aging': self.env['account.dunning.aging'].search([], limit=1),
             'account.dunning.history': self.env['account.dunning.history'].search([], limit=1),

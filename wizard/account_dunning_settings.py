@@ -9,6 +9,7 @@ COMPANY_FIELDS = (
     'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
     'credit_auto_release',
     'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
+    'collection_write_off_account_id',
     'late_charge_product_id', 'late_charge_account_id', 'late_charge_post',
 )
 
@@ -52,6 +53,10 @@ class AccountDunningSettings(models.TransientModel):
     plan_grace_days = fields.Integer(string="Grace after an installment (days)")
     plan_broken_hold = fields.Boolean(string="Credit hold when a plan is broken")
     plan_reminder_days = fields.Integer(string="Remind before an installment (days)")
+    collection_write_off_account_id = fields.Many2one(
+        comodel_name='account.account', string="Bad debts account",
+        domain="[('account_type', 'in', ('expense', 'expense_other', 'expense_direct_cost'))]",
+        help="What an agency gives back as uncollectible is written off here; its tax is left to your accountant.")
     late_charge_product_id = fields.Many2one(comodel_name='product.product', string="Charge product")
     late_charge_account_id = fields.Many2one(comodel_name='account.account', string="Charge account")
     late_charge_post = fields.Boolean(string="Post charge invoices")
