@@ -46,7 +46,8 @@ class AccountCollectionCase(models.Model):
         help="Empty: what the customer owes that is overdue and not paused.",
     )
     amount = fields.Monetary(
-        string="Handed over", readonly=True, copy=False, help="What was open on the claims on the day of hand-over.")
+        string="Amount handed over", readonly=True, copy=False,
+        help="What was open on the claims on the day of hand-over.")
     amount_recovered = fields.Monetary(
         string="Recovered", compute='_compute_amounts',
         help="Money matched with the claims since the hand-over, by the ledger; no credit notes, no write-offs.")

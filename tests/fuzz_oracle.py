@@ -330,7 +330,7 @@ class Oracle:
             behind = max((place for place, level in enumerate(levels, 1) if level['id'] in reached), default=0)
             late = (day - item['due']).days
             ahead = [level for level in levels[behind:] if level['delay_days'] >= 0 or late < 0]
-            if not ahead or late < ahead[0]['delay_days'] or item['open'] <= set_off:
+            if not ahead or late < ahead[0]['delay_days'] or exact(item['open']) <= set_off:
                 continue
             level = ahead[0]
             last = [row['sent_date'] for row in sent if row['state'] == 'sent' and row['procedure_id'] == procedure]

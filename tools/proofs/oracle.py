@@ -238,6 +238,24 @@ class Oracle:
             raise Failure(f"On {day} {open_amount} is open in the books, by the file it is {mine}.")
         return open_amount, overdue
 
+    def balances(self):
+        """What each customer owes by the books, by id."""
+        self.cr.execute(
+            """SELECT aml.partner_id, SUM(aml.balance)
+                 FROM account_move_line aml
+                 JOIN account_account account ON account.id = aml.account_id
+                WHERE account.account_type = 'asset_receivable' AND aml.parent_state = 'posted'
+                  AND aml.company_id = %s
+             GROUP BY aml.partner_id""",
+            [self.company],
+        )
+        return {customer: cents(amount) for customer, amount in self.cr.fetchall()}
+
+    def count_sent(self):
+        self.cr.execute(
+            "SELECT COUNT(*) FROM account_dunning_notice WHERE state = 'sent' AND company_id = %s", [self.company])
+        return self.cr.fetchone()[0]
+
     def take_month(self):
         """Notices sent by level, and days to payment by last level, since the last call."""
         sent, paid = self.sent, self.paid

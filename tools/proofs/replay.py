@@ -7,7 +7,7 @@ import gc
 import io
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from unittest import mock
 
@@ -19,7 +19,7 @@ from .cores import share_core
 from .days import MailServer, calendar, keep_quiet
 from .drafts import Drafts
 from .letters import check_notices, export_letters
-from .oracle import Oracle
+from .oracle import Oracle, cents
 
 NAME = "replay"
 SHOWN = 20  # broken lines that are listed one by one
@@ -175,6 +175,7 @@ class Replay:
             if bill.settled:
                 settled[bill.settled].append(bill)
         self.lines = {}  # receivable line id by invoice number
+        self.month_ends = {}  # what was open and overdue, by day
         oracle = self.oracle = Oracle(self.odoo, self.company, self.procedure)
         table = Table(oracle)
         table.head()
@@ -191,6 +192,7 @@ class Replay:
                     share_core(self.odoo.cr)  # now that all connections exist
                 if (day + DAY).day == 1 or day == self.last:
                     table.row(day)
+                    self.month_ends[day] = self.check_accounts(day)
                 day += DAY
         table.total()
 
@@ -264,6 +266,44 @@ class Replay:
         with mock.patch.object(report, "_pre_render_qweb_pdf", no_letter):
             days.run_actions()
 
+    def check_accounts(self, day):
+        """Aged receivables and the life of each account say what the ledger says.
+
+        :return: what is open and what is overdue, in the books
+        :raises Failure: they do not
+        """
+        balance = self.oracle.balance(day)
+        self.check_aging(day, balance)
+        history = self.odoo["account.dunning.history"]._get_history(
+            self.company, self.odoo["res.partner"].browse(customer.id for customer in self.customers.values()))
+        kinds = Counter(history.mapped("kind"))
+        balances = {}
+        for row in history:  # the newest first
+            balances.setdefault(row.partner_id.id, row.balance)
+        for customer, amount in self.oracle.balances().items():
+            if cents(balances.get(customer, 0.0)) != amount:
+                raise Failure(f"{day}: the life of customer {customer} ends with {balances.get(customer)}, "
+                              f"the ledger says {amount}.")
+        expected = {
+            "invoice": sum(bill.date <= day for bill in self.bills),
+            # what a customer pays on one day is one entry
+            "entry": len({
+                (bill.customer, bill.settled) for bill in self.bills if bill.settled and bill.settled <= day}),
+            "notice": self.oracle.count_sent(),
+        }
+        found = {kind: kinds[kind] for kind in expected}
+        if found != expected:
+            raise Failure(f"{day}: the lives of the accounts tell {found}, what has happened is {expected}.")
+        self.odoo.invalidate_all()
+        return balance
+
+    def check_aging(self, day, balance):
+        rows = self.odoo["account.dunning.aging"]._get_balances(self.company, day)
+        total = cents(sum(cents(row["amount"]) for row in rows))
+        overdue = cents(sum(cents(row["amount"]) for row in rows if row["days"] > 0))
+        if (total, overdue) != balance:
+            raise Failure(f"Aged receivables of {day}: {total} and {overdue} overdue, in the books {balance}.")
+
     # === AFTER === #
 
     def finish(self):
@@ -277,6 +317,10 @@ class Replay:
         arrived = len(list((self.folder / "mails").glob("*.eml")))
         if arrived != mailed:
             raise Failure(f"{mailed} reminders count as sent by e-mail, but {arrived} mails have arrived.")
+        for day, balance in self.month_ends.items():  # asked later, a past day is still what it was
+            self.check_aging(day, balance)
+        say(f"\n  {len(self.month_ends)} month ends: aged receivables, then and asked again at the end, and the lives "
+            f"of {len(self.customers)} accounts are the ledger's, to the cent.")
         export_letters(odoo, self.folder / "letters")
         say(f"\n  {arrived} e-mails delivered, {posted} letters to post; {self.oracle.count} days checked.")
 
