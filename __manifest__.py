@@ -58,6 +58,7 @@
         'wizard/account_dunning_aging_open_views.xml',
         'wizard/account_dunning_assign_views.xml',
         'views/account_dunning_contact_views.xml',
+        'views/account_dunning_collector_views.xml',
         'views/account_dunning_aging_views.xml',  # Uses the dialog above.
         'views/account_move_views.xml',
         'views/res_partner_views.xml',

@@ -30,6 +30,8 @@ from . import ir_actions_report
 
 # What the screens show
 from . import account_dunning_explanation
+from . import account_dunning_collector_rule
+from . import account_dunning_absence
 from . import account_dunning_followup
 from . import account_dunning_aging
 from . import account_dunning_contact

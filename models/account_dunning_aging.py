@@ -270,7 +270,8 @@ class AccountDunningAging(models.Model):
                     SQL.identifier(f'amount_{bucket_key}'))
                 for bucket_key in BUCKETS),
             company_currency=company.currency_id.id,
-            collector=self.env['res.partner'].sudo().with_company(company)._field_to_sql('customer', 'dunning_user_id'),
+            collector=self.env['account.dunning.collector.rule'].sudo()._get_known_collector_expression(
+                company, 'customer'),
             late=late, bucket=bucket, condition=condition, date=date, company=company.id,
             reminded=SQL() if partner_ids is None else SQL("AND notice.partner_id = ANY(%s)", list(partner_ids)),
         )

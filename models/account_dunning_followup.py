@@ -1,5 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL, format_amount
 
 # Of the ageing bar: not due, then later and later
@@ -30,6 +31,9 @@ class AccountDunningFollowup(models.Model):
     partner_id = fields.Many2one(
         comodel_name='res.partner', string="Customer", required=True, readonly=True, index=True, ondelete='cascade')
     user_id = fields.Many2one(comodel_name='res.users', string="Collector", readonly=True, ondelete='set null')
+    is_mine = fields.Boolean(
+        string="Mine", compute='_compute_is_mine', search='_search_is_mine',
+        help="Yours, or of somebody who is away and whom you stand in for.")
     date = fields.Date(string="As of", readonly=True)
     amount_overdue = fields.Monetary(
         string="Overdue",
@@ -112,6 +116,24 @@ class AccountDunningFollowup(models.Model):
         for followup in self:
             today = followup.company_id._get_dunning_today()
             followup.days_overdue = (today - followup.date_oldest).days if followup.date_oldest else 0
+
+    @api.depends('user_id')
+    @api.depends_context('uid')
+    def _compute_is_mine(self):
+        mine = self._get_represented()
+        for followup in self:
+            followup.is_mine = followup.user_id in mine
+
+    def _search_is_mine(self, operator, value):
+        if operator != 'in':
+            return NotImplemented
+        domain = Domain('user_id', 'in', self._get_represented().ids)
+        return domain if True in value else ~domain
+
+    @api.model
+    def _get_represented(self):
+        return self.env['account.dunning.absence']._get_represented(
+            self.env.user, self.env.company._get_dunning_today())
 
     @api.depends('reason', 'next_level_id', 'next_date', 'is_paused', 'amount_overdue')
     @api.depends_context('lang')
@@ -640,7 +662,8 @@ class AccountDunningFollowup(models.Model):
             query=self._get_query(company, date, partner_ids),
             work=self._get_work_tables(company, date, partner_ids),
             priority=self._get_priority(date),
-            collector=self.env['res.partner'].with_company(company)._field_to_sql('customer', 'dunning_user_id'),
+            collector=self.env['account.dunning.collector.rule'].sudo()._get_collector_expression(
+                company, 'customer', SQL("figures.amount_overdue")),
             company=company.id,
             date=date,
             of_partners=of_partners,

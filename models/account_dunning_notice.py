@@ -309,12 +309,15 @@ class AccountDunningNotice(models.Model):
         return self.with_context(lang=get_lang(self.env, self._get_collector().sudo().lang).code)
 
     def _get_collector(self):
-        """Who looks after the notice: the customer's collector, else the procedure's, else who manages accounting."""
+        """Who looks after the notice today: the customer's collector, else the procedure's, or their deputy while they
+        are away; else who manages accounting."""
         self.ensure_one()
+        collector = self.user_id.filtered('active') or self.procedure_id.user_id.filtered('active')
+        if collector:
+            deputies = self.env['account.dunning.absence']._get_deputies(self.company_id._get_dunning_today())
+            return deputies.get(collector, collector)
         return (
-            self.user_id.filtered('active')
-            or self.procedure_id.user_id.filtered('active')
-            or self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
+            self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
                 lambda user: not user.share and self.company_id in user.company_ids)[:1]
             or self.env.user
         )

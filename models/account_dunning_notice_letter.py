@@ -111,7 +111,7 @@ class AccountDunningNotice(models.Model):
         return self.partner_id.browse()
 
     def _get_letter_sender(self):
-        """Whom to answer: the collector, unless they have left, else the company.
+        """Whom to answer: the collector or, while they are away, their deputy; the company when they have left.
 
         :return: ``name``, ``phone`` and ``email`` (str or False), ``email_formatted`` (str)
         :rtype: dict
@@ -120,6 +120,9 @@ class AccountDunningNotice(models.Model):
         company = self.company_id.sudo()
         # The recipient must be able to reach someone, whoever prints the letter: details of the user, with all rights.
         user = self.user_id.sudo().filtered('active')
+        if user:
+            deputies = self.env['account.dunning.absence']._get_deputies(self._get_letter_date())
+            user = deputies.get(user, user).sudo()
         return {
             'name': user.name or company.name,
             'phone': user.phone or company.phone,

@@ -322,7 +322,6 @@ class AccountDunningRun(models.Model):
         ))
         if drafts := [notice_id for [notice_id] in rows]:
             self.env.cr.execute(SQL("DELETE FROM account_dunning_notice_line WHERE notice_id = ANY(%s)", drafts))
-        partner = self.env['res.partner'].sudo().with_company(self.company_id)
         self.env.cr.execute(SQL(
             """
             %(engine)s,
@@ -411,7 +410,8 @@ class AccountDunningRun(models.Model):
             SELECT id FROM notice
             """,
             engine=self.env['account.dunning.engine']._get_query(self.company_id, self.date, partner_ids),
-            collector=partner._field_to_sql('customer', 'dunning_user_id'),
+            collector=self.env['account.dunning.collector.rule'].sudo()._get_collector_expression(
+                self.company_id, 'customer', SQL("proposal.amount_due")),
             family=self.company_id.sudo().parent_ids.ids,
             **parameters,
         ))

@@ -67,7 +67,8 @@ class ResPartner(models.Model):
     def write(self, vals):
         # EXTENDS 'base'
         result = super().write(vals)
-        if not vals.keys().isdisjoint(('dunning_procedure_id', 'dunning_user_id')):
+        # The last two: what gives them to a collector, see `account.dunning.collector.rule`
+        if not vals.keys().isdisjoint(('dunning_procedure_id', 'dunning_user_id', 'country_id', 'user_id')):
             self.env['account.dunning.followup']._note_changed(self)
         return result
 

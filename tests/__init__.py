@@ -2,6 +2,7 @@ from . import test_agreement
 from . import test_aging
 from . import test_bad_input
 from . import test_collection_case
+from . import test_collectors
 from . import test_days
 from . import test_engine
 from . import test_run
