@@ -62,6 +62,7 @@ from . import base_partner_merge
 from . import res_partner_complete
 
 # Credit control
+from . import account_credit_event
 from . import account_credit_exposure
 from . import payment_transaction
 from . import res_partner_credit

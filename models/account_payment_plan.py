@@ -89,6 +89,9 @@ class AccountPaymentPlan(models.Model):
         precompute=True,
         help="An offer that is not signed by then is withdrawn. Its lines are not dunned until then.",
     )
+    # Days of the company, kept as it happens: a moment alone does not say on which day it was.
+    date_offered = fields.Date(string="Offered on", readonly=True, copy=False)
+    date_signed = fields.Date(string="Day of the signature", readonly=True, copy=False)
     date_closed = fields.Date(string="Closed on", readonly=True, copy=False)
     terms = fields.Text(help="Printed on the agreement, below the schedule.")
     note = fields.Text(
@@ -297,7 +300,10 @@ class AccountPaymentPlan(models.Model):
             plan._check_schedule()
             plan._check_dates()
             plan._check_lines_free()
-            plan.sudo().write({'state': 'offered', 'amount_total': plan.amount_total})
+            plan.sudo().write({
+                'state': 'offered', 'amount_total': plan.amount_total,
+                'date_offered': plan.company_id._get_dunning_today(),
+            })
             # The plan that this one is to replace holds its lines until the new one is signed.
             plan.move_line_ids.filtered(lambda line: not line.payment_plan_id).write({'payment_plan_id': plan.id})
             plan._open_block()
@@ -525,14 +531,15 @@ class AccountPaymentPlan(models.Model):
         self.ensure_one()
         if self.state != 'offered':
             raise UserError(self.env._("Payment plan %s is not on offer.", self.name))
+        today = self.sudo().company_id._get_dunning_today()
         self.sudo().write({
             'state': 'signed',
             'signed_by': name,
             'signed_on': fields.Datetime.now(),
+            'date_signed': today,
             'signature': signature,
         })
         self.sudo()._freeze_agreement()
-        today = self.sudo().company_id._get_dunning_today()
         replaced = self.sudo().previous_plan_id.filtered(
             lambda previous: previous.state in LIVE_STATES)
         if replaced:
@@ -782,7 +789,7 @@ class AccountPaymentPlan(models.Model):
         :param dict shares: of `account.dunning.agreement._find_shares`
         :param bool in_time: only what came in by the last day of each counts
         """
-        signed_on = (self.signed_on or self.create_date).date()
+        signed_on = self.date_signed or (self.signed_on or self.create_date).date()
         down_payment = self.installment_ids.filtered('is_down_payment')
         # Until the down payment is in, nothing else is asked for.
         asked = self.installment_ids

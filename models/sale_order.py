@@ -204,11 +204,13 @@ class SaleOrder(models.Model):
         self._check_credit_fields(vals)
         if not ORDER_WORTH_FIELDS.intersection(vals):
             return super().write(vals)
+        cancelled = self.filtered(lambda order: order.state != 'cancel' and vals.get('state') == 'cancel')
         with self._watch_credit():
             result = super().write(vals)
             self._recompute_figures(vals)
-        if vals.get('state') == 'cancel':
-            self.filtered(lambda order: order.credit_state == 'hold').sudo()._clear_release_activities()
+        if cancelled:
+            cancelled.filtered(lambda order: order.credit_state == 'hold').sudo()._clear_release_activities()
+            self.env['account.credit.event']._keep_cancelled(cancelled)
         return result
 
     @api.model
@@ -272,6 +274,7 @@ class SaleOrder(models.Model):
             if not decisions[order.id].needs_release:
                 if order.credit_state == 'rejected':
                     order.sudo()._write_credit({'credit_state': 'ok'})
+                    self.env['account.credit.event']._keep(order, 'released', self.env._("Within the credit limit"))
                 else:
                     raise UserError(self.env._("%(order)s needs no release: it can be confirmed.", order=order.name))
         # A rejection stays until a manager thinks better of it; asking again tells them, and changes nothing.
@@ -302,6 +305,7 @@ class SaleOrder(models.Model):
         orders._log_credit_decisions(
             lambda order: self.env._("Released at %(amount)s", amount=order._format_amount(order.amount_total)),
             decisions, reason)
+        self.env['account.credit.event']._keep(orders, 'released', reason)
         orders._tell_salesperson(self.env._("Released: the order can be confirmed"), reason)
         orders._confirm_accepted_later()
         return True
@@ -322,6 +326,7 @@ class SaleOrder(models.Model):
             'credit_release_partner_id': False,
         })
         orders._log_credit_decisions(lambda order: self.env._("Release rejected"), decisions, reason)
+        self.env['account.credit.event']._keep(orders, 'rejected', reason)
         orders._tell_salesperson(self.env._("Release rejected"), reason)
         return True
 
@@ -673,6 +678,7 @@ class SaleOrder(models.Model):
         order = self.sudo()
         if order.credit_state == 'hold':
             order._clear_release_activities()
+            self.env['account.credit.event']._keep(order, 'released', self.env._("Within the credit limit"))
         if order.credit_state != decision.state:
             order._write_credit({'credit_state': decision.state})
 
@@ -773,6 +779,7 @@ class SaleOrder(models.Model):
             'credit_decision_note': False,
         })
         self._log_credit_decisions(lambda order: self.env._("Waits for a release"), decisions)
+        self.env['account.credit.event']._keep(self, 'held')
         self._clear_release_activities()
         self._ask_credit_managers(decisions)
 
@@ -951,6 +958,7 @@ class SaleOrder(models.Model):
         decisions = (freed_before + waiting)._decide_credit(together=True)
         free = waiting.filtered(lambda order: not decisions[order.id].needs_release)
         free._write_credit({'credit_state': 'ok'})
+        self.env['account.credit.event']._keep(free, 'released', self.env._("Within the credit limit"))
         sentence = self.env._("The customer is back within the credit limit: the order can be confirmed.")
         free._message_log_batch(
             dict.fromkeys(free.ids, sentence), author_id=self.env.ref('base.partner_root').id)

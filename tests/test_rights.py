@@ -21,6 +21,8 @@ RIGHTS = {
     'account.dunning.notice.line': {'readonly': READ, 'billing': READ, 'manager': READ},
     'account.dunning.followup': {'readonly': READ, 'billing': READ, 'manager': READ},
     'account.dunning.followup.change': {},
+    'account.dunning.history': {'readonly': READ, 'billing': READ, 'manager': READ},
+    'account.credit.event': {'readonly': READ, 'billing': READ, 'manager': READ},
 }
 
 
@@ -304,7 +306,8 @@ class TestRights(DunningCommon):
                 'company_id': self.company.id, 'partner_id': self.partner_b.id, 'agency_id': self.partner_a.id})
         return {
             'account.dunning.aging': self.env['account.dunning.aging'].search([], limit=1),
-            'account.dunning.history': self.env['account.dunning.history'].search([], limit=1),
+            'account.dunning.history': self.env['account.dunning.history'].search(
+                [('partner_id', '=', self.partner_a.id)], limit=1),
             'account.dunning.procedure': self.procedure,
             'account.dunning.level': self.level_1,
         }[model]
