@@ -44,6 +44,7 @@
         'report/payment_plan_templates.xml',
         'report/statement_templates.xml',
         'data/payment_plan_mail_template_data.xml',
+        'data/statement_mail_template_data.xml',
 
         # Model views.
         'wizard/account_dunning_notice_change_level_views.xml',  # Depended on by the views of notices.

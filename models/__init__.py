@@ -59,6 +59,7 @@ from . import res_config_settings
 from . import res_partner
 
 from . import base_partner_merge
+from . import res_partner_statement
 from . import res_partner_complete
 
 # Credit control

@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL, format_amount
 
@@ -397,6 +397,34 @@ class AccountDunningFollowup(models.Model):
                 "A statement is from the company that you work in: change to %(company)s first.",
                 company=foreign[0].name))
         return self.env.ref('account_dunning.action_report_statement').report_action(self.partner_id)
+
+    def action_send_statements(self):
+        """E-mail each customer their statement of account.
+
+        :return: a notification that says how many
+        :rtype: dict
+        :raise UserError: for customers of another company than the current one, or when nobody has an e-mail address
+        :raise AccessError: for users who may not send
+        """
+        if not self.env.user.has_group('account.group_account_invoice'):
+            raise AccessError(self.env._("Only people who may create invoices can send statements."))
+        self.check_access('read')
+        if foreign := self.company_id - self.env.company:
+            raise UserError(self.env._(
+                "A statement is from the company that you work in: change to %(company)s first.",
+                company=foreign[0].name))
+        sent = self.partner_id._send_statements(self.env.company)
+        if not sent:
+            raise UserError(self.env._("None of these customers has an e-mail address: print the statements instead."))
+        left_out = self.partner_id - sent
+        message = self.env._("%(number)s statements are on their way.", number=len(sent))
+        if left_out:
+            message += " " + self.env._(
+                "Without an e-mail address: %(customers)s.", customers=", ".join(left_out.mapped('display_name')))
+        return {
+            'type': 'ir.actions.client', 'tag': 'display_notification',
+            'params': {'message': message, 'type': 'warning' if left_out else 'success'},
+        }
 
     def _find_live_notices(self):
         """The customers' notices that are not out yet.

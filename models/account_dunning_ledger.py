@@ -38,6 +38,23 @@ class AccountDunningLedger(models.AbstractModel):
         ])
 
     @api.model
+    def _get_open_domain(self, partner, company):
+        """Open items of a customer, debts and credits; those of subsidiaries, which are customers of their own, among
+        them.
+
+        :param res.partner partner: its commercial partner's are meant
+        :param res.company company:
+        :rtype: Domain
+        """
+        return Domain([
+            ('partner_id', 'child_of', partner.commercial_partner_id.id),
+            ('company_id', '=', company.id),
+            ('parent_state', '=', 'posted'),
+            ('account_id', 'in', self._get_receivable_account_ids(company)),
+            ('reconciled', '=', False),
+        ])
+
+    @api.model
     def _find_open_lines(self, partner, company, currency=None):
         """What a customer owes: open receivable lines, oldest due first.
 
@@ -46,14 +63,7 @@ class AccountDunningLedger(models.AbstractModel):
         :param res.currency | None currency: None: all
         :rtype: account.move.line
         """
-        domain = Domain([
-            ('partner_id', 'child_of', partner.commercial_partner_id.id),
-            ('company_id', '=', company.id),
-            ('parent_state', '=', 'posted'),
-            ('account_id', 'in', self._get_receivable_account_ids(company)),
-            ('reconciled', '=', False),
-            ('balance', '>', 0),
-        ])
+        domain = self._get_open_domain(partner, company) & Domain('balance', '>', 0)
         if currency:
             domain &= Domain('currency_id', '=', currency.id)
         return self.env['account.move.line'].search(domain, order='date_maturity, date, id').filtered(

@@ -141,9 +141,7 @@ class AccountPaymentPlan(models.Model):
         for plan in self:
             commercial = plan.partner_id.commercial_partner_id
             if plan.contact_id.commercial_partner_id != commercial:
-                addresses = commercial.child_ids.filtered(lambda child: child.type == 'dunning')
-                invoice_address = commercial.address_get(['invoice'])['invoice'] if commercial else False
-                plan.contact_id = addresses[:1] or self.env['res.partner'].browse(invoice_address)
+                plan.contact_id = commercial._get_dunning_address() if commercial else commercial
 
     @api.depends('move_line_ids')
     def _compute_move_ids(self):

@@ -7,6 +7,8 @@ class ResConfigSettings(models.TransientModel):
     dunning_procedure_id = fields.Many2one(related='company_id.dunning_procedure_id', readonly=False)
 
     dunning_call_tries = fields.Integer(related='company_id.dunning_call_tries', readonly=False)
+    dunning_statement_monthly = fields.Boolean(related='company_id.dunning_statement_monthly', readonly=False)
+    dunning_statement_day = fields.Integer(related='company_id.dunning_statement_day', readonly=False)
     dunning_aging_days = fields.Integer(related='company_id.dunning_aging_days', readonly=False)
     dunning_delivered_only = fields.Boolean(related='company_id.dunning_delivered_only', readonly=False)
 

@@ -321,41 +321,4 @@ class ResPartner(models.Model):
         """Open the customer's running pauses."""
         return self._get_pause_action('account_dunning_block_action', search_default_active=1)
 
-    def _get_open_items(self, company):
-        """What the statement of open items shows: open lines by currency, credits included, oldest due first.
-
-        :param company: res.company
-        :return: list of dict (currency, lines, total, overdue, buckets), amounts in the currency; buckets: what is open
-            by age, credits included, as (label, amount)
-        """
-        self.ensure_one()
-        lines = self.env['account.move.line'].search([
-            # Not a subsidiary's, which is a customer of its own
-            ('partner_id.commercial_partner_id', '=', self.commercial_partner_id.id),
-            ('company_id', '=', company.id),
-            ('parent_state', '=', 'posted'),
-            ('account_type', '=', 'asset_receivable'),
-            ('account_id.non_trade', '=', False),
-            ('reconciled', '=', False),
-        ], order='date_maturity, date, id')
-        today = company._get_dunning_today()
-        Aging = self.env['account.dunning.aging']
-        labels = Aging._get_bucket_labels(company)
-        items = []
-        for currency, of_currency in lines.grouped('currency_id').items():
-            buckets = [0.0] * len(labels)
-            for line in of_currency:
-                days = (today - (line.date_maturity or line.date)).days
-                buckets[Aging._get_bucket(days, company.dunning_aging_days)] += line.amount_residual_currency
-            # Credits that are not matched yet lower what is overdue first, as everywhere.
-            late = of_currency.filtered(lambda line: line.balance < 0 or (line.date_maturity or line.date) < today)
-            items.append({
-                'currency': currency,
-                'lines': of_currency,
-                'total': sum(of_currency.mapped('amount_residual_currency')),
-                'overdue': max(currency.round(sum(late.mapped('amount_residual_currency'))), 0.0),
-                'buckets': [(label, currency.round(amount)) for label, amount in zip(labels, buckets, strict=True)],
-            })
-        return items
-
     #=== End of pauses ===#

@@ -40,5 +40,6 @@ from . import test_worklist
 from . import test_levels_in_order
 from . import test_post
 from . import test_settings
+from . import test_statement
 from . import test_fuzz
 from . import test_reference_rate_fetch

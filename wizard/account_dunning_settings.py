@@ -4,6 +4,8 @@ from odoo.exceptions import AccessError
 # What the dialog shows of the company; the general settings have the same
 COMPANY_FIELDS = (
     'dunning_procedure_id', 'dunning_delivered_only', 'dunning_call_tries', 'dunning_aging_days',
+    'dunning_statement_monthly',
+    'dunning_statement_day',
     'dunning_needs_address', 'dunning_needs_email', 'dunning_needs_vat',
     'dunning_needs_registry',
     'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
@@ -42,6 +44,10 @@ class AccountDunningSettings(models.TransientModel):
     dunning_aging_days = fields.Integer(
         string="Days of an age bucket",
         help="Aged receivables and statements: 30 makes 1–30, 31–60, 61–90 and over 90 days late.")
+    dunning_statement_monthly = fields.Boolean(
+        string="Monthly statements", help="E-mail each customer who owes something a statement of account every month.")
+    dunning_statement_day = fields.Integer(
+        string="Day of the month", help="From 1 to 28; when it is missed, the next day.")
     account_use_credit_limit = fields.Boolean(string="Sales credit limit")
     credit_control_policy = fields.Selection(
         selection='_selection_credit_control_policy', string="Over the limit", required=True)
