@@ -306,21 +306,41 @@ class AccountDunningNotice(models.Model):
         :rtype: account.dunning.notice
         """
         self.ensure_one()
-        return self.with_context(lang=get_lang(self.env, self._get_collector().sudo().lang).code)
+        return self.with_context(lang=self._get_collector_languages()[self.id])
+
+    def _get_collector_languages(self):
+        """The codes of the languages of the notices' collectors.
+
+        :rtype: dict[int, str]
+        """
+        return {
+            notice.id: get_lang(self.env, collector.sudo().lang).code
+            for notice, collector in self._get_collectors().items()
+        }
 
     def _get_collector(self):
         """Who looks after the notice today: the customer's collector, else the procedure's, or their deputy while they
         are away; else who manages accounting."""
         self.ensure_one()
-        collector = self.user_id.filtered('active') or self.procedure_id.user_id.filtered('active')
-        if collector:
-            deputies = self.env['account.dunning.absence']._get_deputies(self.company_id._get_dunning_today())
-            return deputies.get(collector, collector)
-        return (
-            self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
-                lambda user: not user.share and self.company_id in user.company_ids)[:1]
-            or self.env.user
-        )
+        return self._get_collectors()[self]
+
+    def _get_collectors(self):
+        """Who looks after each of the notices today, see `_get_collector`.
+
+        :rtype: dict[account.dunning.notice, res.users]
+        """
+        collectors = {}
+        for company, notices in self.grouped('company_id').items():
+            deputies = self.env['account.dunning.absence']._get_deputies(company._get_dunning_today())
+            for notice in notices:
+                collector = notice.user_id.filtered('active') or notice.procedure_id.user_id.filtered('active')
+                collectors[notice] = deputies.get(collector, collector) or notice._get_accounting_manager()
+        return collectors
+
+    def _get_accounting_manager(self):
+        """Who is there when nobody looks after the notice's customer."""
+        return self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
+            lambda user: not user.share and self.company_id in user.company_ids)[:1] or self.env.user
 
     #=== CHECK BEFORE SENDING ===#
 

@@ -190,11 +190,13 @@ class AccountDunningNotice(models.Model):
         notices = notices._prepare_delivery(date)
         commit(len(self) - len(notices))
         mailed = notices.filtered('mail_id')
+        # What fails is told to the collector in their language. Known before: each commit empties the cache.
+        languages = mailed._get_collector_languages()
         time_left = (notices - mailed)._send_together(date, commit)
         session = {}
         try:
             for notice in mailed:
-                notice._send_prepared(date, session, commit)
+                notice.with_context(lang=languages[notice.id])._send_prepared(date, session, commit)
                 # All that is rendered goes out, even when the job's time is up: the next job would render it again, and
                 # a batch that takes longer to render than a job may last would leave one notice per job.
                 time_left = commit(1)
@@ -467,8 +469,7 @@ class AccountDunningNotice(models.Model):
         :param commit: `_commit_progress`
         """
         self.ensure_one()
-        # Without the others, for each commit empties the cache; what fails is told to the collector.
-        notice = self[0]._in_collector_language()
+        notice = self[0]  # without the others, for each commit empties the cache
         try:
             if not notice._is_still_prepared():
                 return
