@@ -19,7 +19,7 @@ class AccountCreditEvent(models.Model):
         help="Whose debt the order would have become.")
     order_id = fields.Many2one(
         comodel_name='sale.order', readonly=True, index='btree_not_null', ondelete='set null')
-    name = fields.Char(string="Order", required=True, readonly=True)
+    name = fields.Char(string="Number", required=True, readonly=True)
     date = fields.Date(required=True, readonly=True)
     kind = fields.Selection(
         selection=[

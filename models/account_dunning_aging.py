@@ -194,7 +194,8 @@ class AccountDunningAging(models.Model):
         """See `_get_balances`.
 
         An item that is open now was open then, with what has been matched since (Odoo dates a matching by the later of
-        its two items); so were the items that are matched by now and were not then.
+        its two items); so were the items that are matched by now and were not then. Each of the two reads its items
+        once, and a condition on the customer or the id reaches them.
 
         :param int days: length of a bucket
         :rtype: SQL
@@ -208,53 +209,69 @@ class AccountDunningAging(models.Model):
             """,
             accounts=accounts, company=company.id, date=date,
             customers=ledger._get_customers_condition(SQL("item.partner_id"), partner_ids))
-        late = SQL("%s::date - COALESCE(item.date_maturity, item.date)", date)
-        bucket = SQL("LEAST(GREATEST(CEIL((%s) / %s::numeric), 0), 4)::int::varchar", late, days)
+        late = SQL("%s::date - open.date_maturity", date)
+        # whole numbers: a million times five of them are looked at
+        age = SQL("LEAST(GREATEST((%s + %s - 1) / %s, 0), 4)", late, days, days)
+        columns = SQL(
+            """
+            item.id, item.move_id, contact.commercial_partner_id AS partner_id, item.date,
+            COALESCE(item.date_maturity, item.date) AS date_maturity, item.currency_id, item.dunning_level_id,
+            item.dunning_last_date
+            """)
         return SQL(
             """
-            SELECT items.*, %(amounts)s
+            SELECT id, company_id, company_currency_id, partner_id, user_id, level_id, move_id, move_type, date,
+                   date_maturity, days, age::varchar AS bucket, currency_id, amount_currency, amount, %(amounts)s
               FROM (
-                    SELECT item.id,
-                           item.company_id,
+                    WITH later AS (
+                        SELECT id, SUM(amount) AS amount, SUM(amount_currency) AS amount_currency
+                          FROM (
+                                SELECT item.id, later.amount, later.debit_amount_currency AS amount_currency
+                                  FROM account_partial_reconcile later
+                                  JOIN account_move_line item ON item.id = later.debit_move_id
+                                 WHERE later.max_date > %(date)s AND %(condition)s
+                             UNION ALL
+                                SELECT item.id, -later.amount, -later.credit_amount_currency
+                                  FROM account_partial_reconcile later
+                                  JOIN account_move_line item ON item.id = later.credit_move_id
+                                 WHERE later.max_date > %(date)s AND %(condition)s
+                               ) part
+                      GROUP BY id
+                    )
+                    SELECT open.id,
+                           %(company)s AS company_id,
                            %(company_currency)s AS company_currency_id,
-                           customer.id AS partner_id,
+                           open.partner_id,
                            %(collector)s AS user_id,
-                           COALESCE(reminded.level_id, CASE WHEN item.dunning_last_date <= %(date)s
-                                                            THEN item.dunning_level_id END) AS level_id,
-                           item.move_id,
+                           COALESCE(reminded.level_id, CASE WHEN open.dunning_last_date <= %(date)s
+                                                            THEN open.dunning_level_id END) AS level_id,
+                           open.move_id,
                            move.move_type,
-                           item.date,
-                           COALESCE(item.date_maturity, item.date) AS date_maturity,
+                           open.date,
+                           open.date_maturity,
                            %(late)s AS days,
-                           %(bucket)s AS bucket,
-                           item.currency_id,
+                           %(age)s AS age,
+                           open.currency_id,
                            open.amount_currency,
                            open.amount
                       FROM (
-                            SELECT id, SUM(amount) AS amount, SUM(amount_currency) AS amount_currency
-                              FROM (
-                                    SELECT item.id, item.amount_residual AS amount,
-                                           item.amount_residual_currency AS amount_currency
-                                      FROM account_move_line item
-                                     WHERE item.reconciled IS NOT TRUE AND %(condition)s
-                                 UNION ALL
-                                    SELECT item.id, later.amount, later.debit_amount_currency
-                                      FROM account_partial_reconcile later
-                                      JOIN account_move_line item ON item.id = later.debit_move_id
-                                     WHERE later.max_date > %(date)s AND %(condition)s
-                                 UNION ALL
-                                    SELECT item.id, -later.amount, -later.credit_amount_currency
-                                      FROM account_partial_reconcile later
-                                      JOIN account_move_line item ON item.id = later.credit_move_id
-                                     WHERE later.max_date > %(date)s AND %(condition)s
-                                   ) part
-                          GROUP BY id
-                            HAVING SUM(amount) != 0 OR SUM(amount_currency) != 0
+                            SELECT %(columns)s,
+                                   item.amount_residual + COALESCE(later.amount, 0) AS amount,
+                                   item.amount_residual_currency + COALESCE(later.amount_currency, 0)
+                                       AS amount_currency
+                              FROM account_move_line item
+                         LEFT JOIN res_partner contact ON contact.id = item.partner_id
+                         LEFT JOIN later ON later.id = item.id
+                             WHERE item.reconciled IS NOT TRUE AND %(condition)s
+                         UNION ALL
+                            SELECT %(columns)s, later.amount, later.amount_currency
+                              FROM later
+                              JOIN account_move_line item ON item.id = later.id
+                         LEFT JOIN res_partner contact ON contact.id = item.partner_id
+                             WHERE item.reconciled
                            ) open
-                      JOIN account_move_line item ON item.id = open.id
-                      JOIN account_move move ON move.id = item.move_id
-                 LEFT JOIN res_partner contact ON contact.id = item.partner_id
-                 LEFT JOIN res_partner customer ON customer.id = contact.commercial_partner_id
+                 LEFT JOIN account_move move ON move.id = open.move_id
+                 LEFT JOIN res_partner customer ON customer.id = open.partner_id
                  LEFT JOIN (
                             SELECT DISTINCT ON (line.move_line_id) line.move_line_id, line.level_id
                               FROM account_dunning_notice_line line
@@ -262,16 +279,16 @@ class AccountDunningAging(models.Model):
                              WHERE notice.state = 'sent' AND notice.sent_date <= %(date)s AND line.advances
                                AND notice.company_id = %(company)s %(reminded)s
                           ORDER BY line.move_line_id, notice.sent_date DESC, notice.id DESC
-                           ) reminded ON reminded.move_line_id = item.id
+                           ) reminded ON reminded.move_line_id = open.id
+                     WHERE open.amount != 0 OR open.amount_currency != 0
                    ) items
             """,
             amounts=SQL(", ").join(
-                SQL("CASE WHEN bucket = %s THEN amount ELSE 0 END AS %s", bucket_key,
-                    SQL.identifier(f'amount_{bucket_key}'))
-                for bucket_key in BUCKETS),
+                SQL("CASE WHEN age = %s THEN amount ELSE 0 END AS %s", int(bucket), SQL.identifier(f'amount_{bucket}'))
+                for bucket in BUCKETS),
             company_currency=company.currency_id.id,
             collector=self.env['account.dunning.collector.rule'].sudo()._get_known_collector_expression(
                 company, 'customer'),
-            late=late, bucket=bucket, condition=condition, date=date, company=company.id,
+            columns=columns, late=late, age=age, condition=condition, date=date, company=company.id,
             reminded=SQL() if partner_ids is None else SQL("AND notice.partner_id = ANY(%s)", list(partner_ids)),
         )
