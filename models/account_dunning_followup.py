@@ -1,10 +1,17 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL, format_amount
 
+from .account_dunning_ledger import UNMATCHED_STATEMENT_DAYS
+
 # Of the ageing bar: not due, then later and later
 BUCKET_COLORS = ('#7fb685', '#f2cc8f', '#f4a259', '#e76f51', '#b23a48')
+
+# Rows that are older by so many days are made anew, all of them.
+LONGEST_GAP = 31
 
 # Key of the transaction's notes: which journal items, entries and customers it has touched
 CHANGED = 'account.dunning.followup.changed'
@@ -880,15 +887,34 @@ class AccountDunningFollowup(models.Model):
 
     @api.model
     def _queue_new_day(self, company, since, today):
-        """Append to the queue the customers for whom time alone changes something: a bill has come due, a step is
-        reached, a pause may have ended.
+        """Append to the queue the customers for whom time alone changes something: a bill has come due or has reached
+        a level, a time of waiting is over, a pause begins or may have ended, something is to be done.
+
+        Who was due for a reminder and had none is due still, and is left as they are: in a company whose proposals wait
+        for somebody's review these are thousands.
 
         :param res.company company:
         :param date since: the day that the rows are up to.
         :param date today:
         """
-        self.env['account.move.line'].flush_model(['date', 'date_maturity', 'parent_state', 'partner_id', 'reconciled'])
-        accounts = tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(company)) or (0,)
+        if (today - since).days > LONGEST_GAP:
+            self._refresh(company, today)
+            return
+        for model, names in {
+            'account.move.line': ['date', 'date_maturity', 'parent_state', 'partner_id', 'reconciled'],
+            'account.dunning.block': ['date_from', 'partner_id', 'state'],
+            'account.dunning.contact': ['next_date', 'partner_id'],
+            'account.bank.statement.line': ['company_id', 'internal_index', 'is_reconciled', 'partner_id'],
+            'mail.activity': ['active', 'date_deadline', 'res_id', 'res_model'],
+        }.items():
+            self.env[model].flush_model(names)
+        procedures = self.env['account.dunning.engine']._get_procedures(company)
+        levels = procedures.level_ids
+        new_days = [since + timedelta(days=days) for days in range(1, (today - since).days + 1)]
+        # Of bills that come due on one of the new days (the day before, they were not late) or reach a level, and of
+        # reminders after which a time of waiting ends on one of them
+        due_days = {day - timedelta(days=delay) for delay in {1, *levels.mapped('delay_days')} for day in new_days}
+        waits = {*procedures.mapped('min_wait_days'), *levels.mapped('min_wait_days'), *levels.mapped('repeat_days')}
         self.env.cr.execute(SQL(
             """
             INSERT INTO account_dunning_followup_change (company_id, partner_id)
@@ -898,18 +924,44 @@ class AccountDunningFollowup(models.Model):
              WHERE line.account_id IN %(accounts)s
                AND line.company_id = %(company)s
                AND line.reconciled IS NOT TRUE
-               AND COALESCE(line.date_maturity, line.date) >= %(since)s
-               AND COALESCE(line.date_maturity, line.date) < %(today)s
+               -- apart: there is an index for each
+               AND (line.date_maturity = ANY(%(due_days)s)
+                    OR line.date_maturity IS NULL AND line.date = ANY(%(due_days)s))
              UNION
             SELECT followup.company_id, followup.partner_id
               FROM account_dunning_followup followup
              WHERE followup.company_id = %(company)s
-               AND (followup.next_date <= %(today)s OR followup.is_paused OR followup.todo_date > %(since)s)
+               AND (followup.next_date = ANY(%(new_days)s) OR followup.todo_date = ANY(%(new_days)s)
+                    OR followup.is_paused OR followup.last_date = ANY(%(waited_days)s))
+             UNION
+            SELECT block.company_id, partner.commercial_partner_id
+              FROM account_dunning_block block
+              JOIN res_partner partner ON partner.id = block.partner_id
+             WHERE block.company_id = %(company)s AND block.state = 'active' AND block.date_from = ANY(%(new_days)s)
+             UNION
+            SELECT contact.company_id, contact.partner_id
+              FROM account_dunning_contact contact
+             WHERE contact.company_id = %(company)s AND contact.next_date = ANY(%(new_days)s)
+             UNION
+            SELECT notice.company_id, notice.partner_id
+              FROM mail_activity activity
+              JOIN account_dunning_notice notice ON notice.id = activity.res_id
+             WHERE activity.res_model = 'account.dunning.notice' AND activity.active
+               AND activity.date_deadline = ANY(%(new_days)s) AND notice.company_id = %(company)s
+             UNION
+            -- money that nobody has matched counts for some days
+            SELECT received.company_id, partner.commercial_partner_id
+              FROM account_bank_statement_line received
+              JOIN res_partner partner ON partner.id = received.partner_id
+             WHERE received.company_id = %(company)s AND received.is_reconciled IS NOT TRUE
+               AND received.internal_index >= to_char(%(since)s::date - %(counted)s, 'YYYYMMDD')
+               AND received.internal_index < to_char(%(today)s::date - %(counted)s, 'YYYYMMDD')
             """,
-            company=company.id,
-            accounts=accounts,
-            since=since,
-            today=today,
+            company=company.id, since=since, today=today, counted=UNMATCHED_STATEMENT_DAYS,
+            accounts=tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(company)) or (0,),
+            new_days=new_days,
+            due_days=sorted(due_days),
+            waited_days=sorted({day - timedelta(days=wait) for wait in waits for day in new_days}),
         ))
         self._set_date(company, today)
 

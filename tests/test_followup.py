@@ -165,6 +165,61 @@ class TestFollowup(DunningCommon):
         with freeze_time('2024-03-22'):
             self.assertEqual(self._list(), {self.partner_a: 300.0, self.partner_b: 40.0})
 
+    def test_a_new_day_leaves_no_row_behind(self):
+        """Whoever looks first on a day sees what a run of the night would have left, but for what only counts days."""
+        def make(*days, **values):
+            partner = self.env['res.partner'].create({'name': f"Customer {days}"})
+            return [self._create_due_invoice(day, 10.0, partner=partner, **values) for day in days]
+
+        urgent = self._create_procedure([1, 2, 30], escalation='age')
+        for number in range(1, 28):
+            make(f'2024-03-{number:02}')
+            make(f'2024-03-{number:02}', '2024-03-10')
+            make(f'2024-03-{number:02}', '2024-03-10', dunning_procedure_id=urgent.id)
+        reminded = make('2024-03-01')[0]
+        reminded.sudo().write({'dunning_level_id': self.level_1.id, 'dunning_last_date': '2024-03-19'})
+        [promised] = make('2024-03-12')
+        self.env['account.payment.promise'].create({
+            'partner_id': promised.partner_id.id, 'company_id': self.company.id, 'amount': 10.0, 'date': '2024-03-23'})
+        for line, dates in ((make('2024-03-11')[0], {'date_from': '2024-03-22'}),
+                            (make('2024-03-11')[0], {'date_from': '2024-03-20', 'date_until': '2024-03-22'})):
+            self.env['account.dunning.block'].create({
+                'company_id': self.company.id, 'partner_id': line.partner_id.id, **dates})
+        [called] = make('2024-03-11')
+        self.env['account.dunning.contact'].create({
+            'partner_id': called.partner_id.id, 'company_id': self.company.id, 'outcome': 'other', 'date': '2024-03-20',
+            'next_date': '2024-03-22'})
+        self._prepare('2024-03-20').notice_ids[::2].action_cancel()
+        covered = make('2024-03-11')[0].partner_id
+        self.env['account.bank.statement.line'].create({
+            'journal_id': self.company_data['default_journal_bank'].id, 'partner_id': covered.id, 'amount': 10.0,
+            'date': '2024-03-08', 'payment_ref': "Somebody"})
+        columns = ['partner_id', 'amount_overdue', 'amount_total', 'date_oldest', 'level_id', 'last_date', 'reason',
+                   'next_level_id', 'is_paused', 'todo', 'todo_date', 'last_contact_date']
+        self.Followup.search([])
+        for days in (('2024-03-21', '2024-03-22', '2024-03-23', '2024-03-24'), ('2024-03-29', '2024-04-12')):
+            for day in days:
+                with freeze_time(day), self.subTest(day=day):
+                    looked_at = self.Followup.search([('company_id', '=', self.company.id)], order='id').read(columns)
+                    self.Followup._refresh(self.company, fields.Date.to_date(day))
+                    made_anew = self.Followup.search([('company_id', '=', self.company.id)], order='id').read(columns)
+                    known = {row['id'] for row in looked_at}
+                    self.assertFalse([
+                        row for row in made_anew if row['id'] not in known and row['amount_overdue']])
+                    for before, after in zip(
+                            looked_at, [row for row in made_anew if row['id'] in known], strict=True):
+                        self.assertEqual(before, after)
+
+    def test_who_was_due_yesterday_is_left_alone(self):
+        self._create_due_invoice('2024-03-10')
+        self._create_due_invoice('2024-03-18', partner=self.partner_b)
+        self.assertEqual(len(self.Followup.search([('company_id', '=', self.company.id)])), 2)
+        with freeze_time('2024-03-21'):  # three days after the due date
+            rows = self.Followup.search([('company_id', '=', self.company.id)])
+            self.assertEqual({row.partner_id: str(row.date) for row in rows}, {
+                self.partner_a: '2024-03-20', self.partner_b: '2024-03-21'})
+            self.assertEqual(set(rows.mapped('reason')), {'due'})
+
     def _reason(self):
         return self.Followup.search([
             ('company_id', '=', self.company.id), ('partner_id', '=', self.partner_a.id)]).reason
