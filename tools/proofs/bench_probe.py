@@ -274,6 +274,13 @@ def followup(env, options):
             env.cr.commit()
         times[title] = [round(1000 * min(best)), round(1000 * max(best)), found["length"]]
 
+    env.cr.execute(  # a tenth of the customers are to be called today
+        """INSERT INTO account_dunning_contact (company_id, partner_id, user_id, date, channel, outcome, next_date)
+           SELECT %(company)s, id, %(user)s, %(day)s, 'phone', 'no_answer', %(day)s FROM res_partner
+            WHERE id IN (SELECT partner_id FROM account_move_line WHERE reconciled IS NOT TRUE) AND id %% 10 = 0
+              AND NOT EXISTS (SELECT FROM account_dunning_contact)""",
+        {"company": env.company.id, "user": user.id, "day": env.company._get_dunning_today()})
+    env.cr.commit()
     with Meter() as result:
         ask("first of the day", FOLLOWUP_VIEWS["as it opens (Today)"], 1)
     first = result["seconds"]
@@ -331,12 +338,12 @@ def let_one_percent_change(env, before, today):
     env.flush_all()
     env.cr.execute(
         """UPDATE account_move_line SET date_maturity = date_maturity + 45
-            WHERE date_maturity >= %(before)s AND date_maturity < %(today)s AND reconciled IS NOT TRUE""",
+            WHERE date_maturity >= %(before)s AND date_maturity <= %(today)s AND reconciled IS NOT TRUE""",
         {"before": before, "today": today})
     env.cr.execute(
         """UPDATE account_move_line line SET date_maturity = %(before)s
              FROM (SELECT MIN(id) AS id FROM account_move_line
-                    WHERE date_maturity >= %(today)s AND reconciled IS NOT TRUE AND partner_id %% 100 = 0
+                    WHERE date_maturity > %(today)s AND reconciled IS NOT TRUE AND partner_id %% 100 = 0
                  GROUP BY partner_id) first
             WHERE first.id = line.id""",
         {"before": before, "today": today})
