@@ -911,9 +911,9 @@ class AccountDunningFollowup(models.Model):
         procedures = self.env['account.dunning.engine']._get_procedures(company)
         levels = procedures.level_ids
         new_days = [since + timedelta(days=days) for days in range(1, (today - since).days + 1)]
-        # Of bills that come due on one of the new days (the day before, they were not late) or reach a level, and of
-        # reminders after which a time of waiting ends on one of them
-        due_days = {day - timedelta(days=delay) for delay in {1, *levels.mapped('delay_days')} for day in new_days}
+        # Of bills that reach a level on one of the new days, and of reminders after which a time of waiting ends on one
+        # of them: who is due already may be due for more. All others' next step says when it is.
+        reach_days = {day - timedelta(days=delay) for delay in levels.mapped('delay_days') for day in new_days}
         waits = {*procedures.mapped('min_wait_days'), *levels.mapped('min_wait_days'), *levels.mapped('repeat_days')}
         self.env.cr.execute(SQL(
             """
@@ -925,14 +925,26 @@ class AccountDunningFollowup(models.Model):
                AND line.company_id = %(company)s
                AND line.reconciled IS NOT TRUE
                -- apart: there is an index for each
-               AND (line.date_maturity = ANY(%(due_days)s)
-                    OR line.date_maturity IS NULL AND line.date = ANY(%(due_days)s))
+               AND (line.date_maturity >= %(since)s AND line.date_maturity < %(today)s
+                    OR line.date_maturity IS NULL AND line.date >= %(since)s AND line.date < %(today)s)
+             UNION
+            SELECT followup.company_id, followup.partner_id
+              FROM account_move_line line
+              JOIN res_partner partner ON partner.id = line.partner_id
+              JOIN account_dunning_followup followup ON followup.partner_id = partner.commercial_partner_id
+                                                    AND followup.company_id = %(company)s
+             WHERE line.account_id IN %(accounts)s
+               AND line.company_id = %(company)s
+               AND line.reconciled IS NOT TRUE
+               AND line.date_maturity = ANY(%(reach_days)s)
+               AND followup.reason IN ('due', 'pending')
              UNION
             SELECT followup.company_id, followup.partner_id
               FROM account_dunning_followup followup
              WHERE followup.company_id = %(company)s
                AND (followup.next_date = ANY(%(new_days)s) OR followup.todo_date = ANY(%(new_days)s)
-                    OR followup.is_paused OR followup.last_date = ANY(%(waited_days)s))
+                    OR followup.is_paused
+                    OR followup.reason IN ('due', 'pending') AND followup.last_date = ANY(%(waited_days)s))
              UNION
             SELECT block.company_id, partner.commercial_partner_id
               FROM account_dunning_block block
@@ -960,7 +972,7 @@ class AccountDunningFollowup(models.Model):
             company=company.id, since=since, today=today, counted=UNMATCHED_STATEMENT_DAYS,
             accounts=tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(company)) or (0,),
             new_days=new_days,
-            due_days=sorted(due_days),
+            reach_days=sorted(reach_days),
             waited_days=sorted({day - timedelta(days=wait) for wait in waits for day in new_days}),
         ))
         self._set_date(company, today)
