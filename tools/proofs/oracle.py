@@ -238,23 +238,28 @@ class Oracle:
             raise Failure(f"On {day} {open_amount} is open in the books, by the file it is {mine}.")
         return open_amount, overdue
 
-    def balances(self):
-        """What each customer owes by the books, by id."""
+    def balances(self, day):
+        """What each customer owed on the evening of the day by the books, by id."""
         self.cr.execute(
-            """SELECT aml.partner_id, SUM(aml.balance)
+            """SELECT partner.commercial_partner_id, SUM(aml.balance)
                  FROM account_move_line aml
                  JOIN account_account account ON account.id = aml.account_id
+                 JOIN res_partner partner ON partner.id = aml.partner_id
                 WHERE account.account_type = 'asset_receivable' AND aml.parent_state = 'posted'
-                  AND aml.company_id = %s
-             GROUP BY aml.partner_id""",
-            [self.company],
+                  AND aml.company_id = %s AND aml.date <= %s
+             GROUP BY partner.commercial_partner_id""",
+            [self.company, day],
         )
         return {customer: cents(amount) for customer, amount in self.cr.fetchall()}
 
-    def count_sent(self):
+    def reminders(self):
+        """Customer, day and id of each reminder that has gone out."""
         self.cr.execute(
-            "SELECT COUNT(*) FROM account_dunning_notice WHERE state = 'sent' AND company_id = %s", [self.company])
-        return self.cr.fetchone()[0]
+            """SELECT partner_id, sent_date, id FROM account_dunning_notice
+                WHERE state = 'sent' AND company_id = %s""",
+            [self.company],
+        )
+        return self.cr.fetchall()
 
     def take_month(self):
         """Notices sent by level, and days to payment by last level, since the last call."""

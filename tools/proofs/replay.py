@@ -8,6 +8,7 @@ import io
 import shutil
 import time
 from collections import Counter, defaultdict
+from decimal import Decimal
 from pathlib import Path
 from unittest import mock
 
@@ -176,6 +177,7 @@ class Replay:
                 settled[bill.settled].append(bill)
         self.lines = {}  # receivable line id by invoice number
         self.month_ends = {}  # what was open and overdue, by day
+        self.happened = Counter()  # all but reminders: customer, kind, day, amount, record
         oracle = self.oracle = Oracle(self.odoo, self.company, self.procedure)
         table = Table(oracle)
         table.head()
@@ -206,20 +208,14 @@ class Replay:
         for bill, move in zip(bills, moves, strict=True):
             [line] = move.line_ids.filtered(lambda line: line.account_id.account_type == "asset_receivable")
             self.lines[bill.number] = line.id
+            self.happened[self.customers[bill.customer].id, "invoice", bill.date, bill.amount, move.id] += 1
             self.oracle.issue(bill, line.id, self.customers[bill.customer].id)
-        disputes = [bill for bill in bills if bill.is_disputed]
-        self.odoo["account.dunning.block"].create(
-            [
-                {
-                    "company_id": self.company.id,
-                    "partner_id": self.customers[bill.customer].id,
-                    "move_line_ids": [(6, 0, [self.lines[bill.number]])],
-                    "reason": "dispute",
-                    "date_from": bill.due,
-                }
-                for bill in disputes
-            ]
-        )
+        contested = [(bill, move) for bill, move in zip(bills, moves, strict=True) if bill.is_disputed]
+        disputes = self.odoo["account.dispute"].create([
+            {"move_id": move.id, "amount": float(bill.amount), "date_opened": bill.due} for bill, move in contested
+        ])
+        for (bill, _move), dispute in zip(contested, disputes, strict=True):
+            self.happened[self.customers[bill.customer].id, "dispute", bill.due, Decimal(), dispute.id] += 1
 
     def pay(self, bills, day):
         """One entry of the bank for all that has come in on the day, matched bill by bill."""
@@ -250,8 +246,12 @@ class Replay:
         odoo["account.move.line"]._reconcile_plan(
             [claim + credits_by_number[bill.number] for bill, claim in zip(bills, claims, strict=True)]
         )
+        paid = defaultdict(Decimal)
         for bill in bills:
+            paid[self.customers[bill.customer].id] += bill.amount
             self.oracle.settle(bill, self.lines[bill.number], day)
+        for customer, amount in paid.items():  # what a customer pays on one day is one event
+            self.happened[customer, "entry", day, -amount, entry.id] += 1
 
     def run_actions(self, days, day):
         month = (day.year, day.month)
@@ -274,28 +274,37 @@ class Replay:
         """
         balance = self.oracle.balance(day)
         self.check_aging(day, balance)
-        history = self.odoo["account.dunning.history"]._get_history(
-            self.company, self.odoo["res.partner"].browse(customer.id for customer in self.customers.values()))
-        kinds = Counter(history.mapped("kind"))
-        balances = {}
-        for row in history:  # the newest first
-            balances.setdefault(row.partner_id.id, row.balance)
-        for customer, amount in self.oracle.balances().items():
-            if cents(balances.get(customer, 0.0)) != amount:
-                raise Failure(f"{day}: the life of customer {customer} ends with {balances.get(customer)}, "
-                              f"the ledger says {amount}.")
-        expected = {
-            "invoice": sum(bill.date <= day for bill in self.bills),
-            # what a customer pays on one day is one entry
-            "entry": len({
-                (bill.customer, bill.settled) for bill in self.bills if bill.settled and bill.settled <= day}),
-            "notice": self.oracle.count_sent(),
-        }
-        found = {kind: kinds[kind] for kind in expected}
-        if found != expected:
-            raise Failure(f"{day}: the lives of the accounts tell {found}, what has happened is {expected}.")
+        self.check_lives([day])
         self.odoo.invalidate_all()
         return balance
+
+    def check_lives(self, days):
+        """The lives of all accounts tell each event once and no other, and their running balance is the ledger's on
+        the given days.
+
+        :raises Failure: they do not
+        """
+        history = self.odoo["account.dunning.history"]._get_history(
+            self.company, self.odoo["res.partner"].browse(customer.id for customer in self.customers.values()))
+        told = Counter(
+            (row.partner_id.id, row.kind, row.date, cents(row.amount), row.res_id) for row in history)
+        happened = self.happened + Counter(
+            (customer, "notice", sent, Decimal(), notice) for customer, sent, notice in self.oracle.reminders())
+        if told != happened:
+            raise Failure(f"Of {sum(happened.values())} events the lives of the accounts leave out "
+                          f"{sorted((happened - told).items())[:5]}, and tell too much: "
+                          f"{sorted((told - happened).items())[:5]}.")
+        self.events = Counter(event[1] for event in told.elements())
+        rows = defaultdict(list)
+        for row in reversed(history):  # the oldest first
+            rows[row.partner_id.id].append((row.date, row.balance))
+        for day in days:
+            owed = self.oracle.balances(day)
+            for customer in rows.keys() | owed.keys():
+                found = next((balance for date, balance in reversed(rows[customer]) if date <= day), 0.0)
+                if cents(found) != owed.get(customer, Decimal()):
+                    raise Failure(f"The life of customer {customer} stands at {found} on {day}, the ledger at "
+                                  f"{owed.get(customer)}.")
 
     def check_aging(self, day, balance):
         rows = self.odoo["account.dunning.aging"]._get_balances(self.company, day)
@@ -319,8 +328,11 @@ class Replay:
             raise Failure(f"{mailed} reminders count as sent by e-mail, but {arrived} mails have arrived.")
         for day, balance in self.month_ends.items():  # asked later, a past day is still what it was
             self.check_aging(day, balance)
-        say(f"\n  {len(self.month_ends)} month ends: aged receivables, then and asked again at the end, and the lives "
-            f"of {len(self.customers)} accounts are the ledger's, to the cent.")
+        self.check_lives(self.month_ends)
+        events = ", ".join(f"{number:,} × {kind}" for kind, number in sorted(self.events.items()))
+        say(f"\n  {len(self.month_ends)} month ends, each then and asked again at the end: aged receivables, in all "
+            f"and overdue, and the running balance of each of {len(self.customers)} accounts are the ledger's, to the "
+            f"cent. Each event is told once: {events}.")
         export_letters(odoo, self.folder / "letters")
         say(f"\n  {arrived} e-mails delivered, {posted} letters to post; {self.oracle.count} days checked.")
 
