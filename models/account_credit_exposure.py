@@ -303,19 +303,29 @@ class AccountCreditExposure(models.Model):
         message = self.env._(
             "%(partner_name)s has reached its credit limit of: %(credit_limit)s",
             partner_name=partner.name, credit_limit=formatLang(self.env, limit, currency_obj=currency))
-        counted = [
-            part for part, is_counted in (
-                (self.env._("draft invoices"), owed.draft > 0),
-                (self.env._("sales orders"), owed.orders > 0),
-                (self.env._("this document"), with_document),
-            ) if is_counted
-        ]
+        counted = self._get_counted_parts(owed)
+        if with_document:
+            counted.append(self.env._("this document"))
         amount = formatLang(self.env, total, currency_obj=currency)
         if counted:
             return message + '\n' + self.env._(
                 "Total amount due (including %(parts)s): %(total_credit)s",
                 parts=format_list(self.env, counted), total_credit=amount)
         return message + '\n' + self.env._("Total amount due: %(total_credit)s", total_credit=amount)
+
+    @api.model
+    def _get_counted_parts(self, owed):
+        """What is counted beside open items, in words.
+
+        :param CreditAmounts owed:
+        :rtype: list[str]
+        """
+        return [
+            part for part, amount in (
+                (self.env._("draft invoices"), owed.draft),
+                (self.env._("sales orders"), owed.orders),
+            ) if amount > 0
+        ]
 
     @api.model
     def _get_old_debt_date(self, company, date):
@@ -510,21 +520,13 @@ class AccountCreditExposure(models.Model):
                  WHERE line.display_type IS NULL
             ), downpayment AS (
                 -- in the order's currency; given back by the final invoice
-                SELECT line.order_id,
-                       SUM(CASE WHEN move.move_type = 'out_refund' THEN -1 ELSE 1 END * invoiced.price_total
-                           * CASE WHEN move.currency_id = line.currency_id THEN 1
-                                  ELSE line.rate / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1) END) AS amount
-                  FROM sale_line line
-                  JOIN sale_order_line_invoice_rel rel ON rel.order_line_id = line.id
-                  JOIN account_move_line invoiced ON invoiced.id = rel.invoice_line_id
-                  JOIN account_move move ON move.id = invoiced.move_id
-                 WHERE line.is_downpayment
-                   AND (move.state != 'cancel' OR move.payment_state = 'invoicing_legacy')
-              GROUP BY line.order_id
+                SELECT order_id, SUM(amount) AS amount
+                  FROM (%(downpayments)s) AS invoiced
+              GROUP BY order_id
             ), downpaid AS (
-                -- by how much down payments lower their orders: not below zero
+                -- by how much down payments lower their orders: not below zero, and they never raise one
                 SELECT line.partner_id,
-                       ROUND(LEAST(downpayment.amount, SUM(line.amount)) / line.rate, %(digits)s) AS amount
+                       ROUND(LEAST(GREATEST(downpayment.amount, 0), SUM(line.amount)) / line.rate, %(digits)s) AS amount
                   FROM downpayment
                   JOIN sale_line line ON line.order_id = downpayment.order_id
               GROUP BY line.order_id, line.partner_id, line.rate, downpayment.amount
@@ -587,5 +589,27 @@ class AccountCreditExposure(models.Model):
          LEFT JOIN paid USING (partner_id)
             """,
             digits=company.currency_id.decimal_places,
+            downpayments=self._get_downpayments_query(),
             **self._prepare_query_parts(company, partner_ids),
         )
+
+    @api.model
+    def _get_downpayments_query(self):
+        """Part of `_get_rest_query()`: what has been asked for in advance, on the lines of `sale_line`. For addons that
+        know of down payments without an invoice.
+
+        :return: query of (order id, amount in the order's currency), any number of rows per order
+        :rtype: SQL
+        """
+        return SQL("""
+                SELECT line.order_id,
+                       CASE WHEN move.move_type = 'out_refund' THEN -1 ELSE 1 END * invoiced.price_total
+                       * CASE WHEN move.currency_id = line.currency_id THEN 1
+                              ELSE line.rate / COALESCE(NULLIF(move.invoice_currency_rate, 0), 1) END AS amount
+                  FROM sale_line line
+                  JOIN sale_order_line_invoice_rel rel ON rel.order_line_id = line.id
+                  JOIN account_move_line invoiced ON invoiced.id = rel.invoice_line_id
+                  JOIN account_move move ON move.id = invoiced.move_id
+                 WHERE line.is_downpayment
+                   AND (move.state != 'cancel' OR move.payment_state = 'invoicing_legacy')
+            """)

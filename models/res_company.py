@@ -89,6 +89,16 @@ class ResCompany(models.Model):
         now = pytz.utc.localize(fields.Datetime.now())
         return now.astimezone(pytz.timezone(self.sudo().dunning_timezone or 'UTC')).date()
 
+    def _get_credit_managers(self):
+        """Who decides on the credit of the company's customers.
+
+        :return: with all rights
+        :rtype: res.users
+        """
+        self.ensure_one()
+        return self.env.ref('account_dunning.group_credit_manager').sudo().all_user_ids.filtered(
+            lambda user: user.active and not user.share and self in user.company_ids)
+
     def _get_dunning_procedure(self):
         """The procedure of the company's customers, unless they have their own: the company's, else that of the nearest
         company above it.

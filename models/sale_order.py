@@ -789,16 +789,11 @@ class SaleOrder(models.Model):
         :param dict decisions: CreditDecision by order id
         :param get_summary: function of an order, returning what the activity says; None: that it waits for a release
         """
-        managers = self.env.ref('account_dunning.group_credit_manager').sudo().all_user_ids.filtered(
-            lambda user: user.active and not user.share)
         activity_type = self.env.ref('account_dunning.mail_activity_type_credit_release', raise_if_not_found=False)
         if not activity_type:
             return
         today = fields.Date.context_today(self)
-        managers_by_company = {
-            company: managers.filtered(lambda user, company=company: company in user.company_ids)
-            for company in self.company_id
-        }
+        managers_by_company = {company: company._get_credit_managers() for company in self.company_id}
         self._tell_nobody_can_release(managers_by_company, activity_type)
         self.env['mail.activity'].sudo().with_context(mail_activity_quick_update=len(self) > 1).create([
             {
@@ -812,7 +807,7 @@ class SaleOrder(models.Model):
                 'automated': True,
             }
             for order in self
-            for manager in managers_by_company.get(order.company_id, managers.browse())
+            for manager in managers_by_company.get(order.company_id, ())
         ])
 
     def _tell_nobody_can_release(self, managers_by_company, activity_type):

@@ -12,5 +12,13 @@
     'data': [
         'views/account_credit_exposure_views.xml',
     ],
+    'assets': {
+        'point_of_sale._assets_pos': [
+            'account_dunning_pos/static/src/**/*',
+        ],
+        'web.assets_tests': [
+            'account_dunning_pos/static/tests/tours/**/*',
+        ],
+    },
     'auto_install': True,
 }

@@ -1,6 +1,13 @@
-from collections import defaultdict
-
 from odoo import api, fields, models
+from odoo.tools import SQL
+
+# What the till's part of the exposure is computed from, see `EXPOSURE_SOURCES` of 'account_dunning'.
+TILL_SOURCES = {
+    'pos.order': ['account_move', 'company_id', 'currency_rate', 'partner_id', 'session_id', 'state'],
+    'pos.order.line': ['order_id', 'price_subtotal_incl', 'sale_order_line_id'],
+    'pos.payment': ['amount', 'payment_method_id', 'pos_order_id'],
+    'pos.session': ['move_id', 'state'],
+}
 
 
 class AccountCreditExposure(models.Model):
@@ -17,7 +24,13 @@ class AccountCreditExposure(models.Model):
         for company, exposures in self.grouped('company_id').items():
             amounts = self._get_till_amounts(company, exposures.partner_id)
             for exposure in exposures:
-                exposure.amount_till = amounts[exposure.partner_id.id]
+                exposure.amount_till = amounts.get(exposure.partner_id.id, 0.0)
+
+    @api.model
+    def _get_amounts(self, customers, date, lock=False):
+        # EXTENDS 'account_dunning'
+        self._flush_till_sources()
+        return super()._get_amounts(customers, date, lock)
 
     @api.model
     def _get_amounts_of_company(self, company, customers, date, lock):
@@ -30,28 +43,72 @@ class AccountCreditExposure(models.Model):
         return amounts
 
     @api.model
+    def _get_counted_parts(self, owed):
+        # EXTENDS 'account_dunning'
+        parts = super()._get_counted_parts(owed)
+        return [*parts, self.env._("sales at the till")] if owed.elsewhere > 0 else parts
+
+    @api.model
+    def _flush_till_sources(self):
+        for model, fnames in TILL_SOURCES.items():
+            self.env[model].flush_model(fnames)
+
+    @api.model
     def _get_till_amounts(self, company, customers):
-        """What customers bought on account at tills that are not closed. An order that got an invoice is in the ledger
-        already, and so are all orders of a closed till.
+        """What customers bought on account at tills that are not closed, and paid back there. An order that has an
+        invoice is in the ledger already, and all others of a till are from the moment on that its closing entry is
+        posted.
 
         :param res.company company: a root company
         :param res.partner customers: commercial entities
-        :return: amounts in company currency, by id of the customer; 0 for all others
+        :return: amounts in company currency, by id of those customers who have any
         :rtype: dict[int, float]
         """
-        amounts = defaultdict(float)
         methods = self.env['pos.payment.method'].sudo().with_context(active_test=False).search(
-            [('journal_id', '=', False)]).filtered(lambda method: method.type == 'pay_later')
-        if not methods:
-            return amounts
-        payments = self.env['pos.payment'].sudo().search([
-            ('payment_method_id', 'in', methods.ids),
-            ('pos_order_id.state', '=', 'paid'),
-            ('pos_order_id.account_move', '=', False),
-            ('pos_order_id.company_id', 'child_of', company.id),
-            ('pos_order_id.partner_id.commercial_partner_id', 'in', customers.ids),
-        ])
-        for payment in payments:
-            order = payment.pos_order_id
-            amounts[order.partner_id.commercial_partner_id.id] += payment.amount / (order.currency_rate or 1.0)
-        return amounts
+            ['|', ('journal_id', '=', False), ('journal_id.type', 'not in', ('cash', 'bank'))]
+        ).filtered(lambda method: method.type == 'pay_later')
+        if not methods or not customers:
+            return {}
+        self._flush_till_sources()
+        return dict(self.env.execute_query(SQL("""
+            SELECT partner_id, SUM(amount)
+              FROM (
+                SELECT partner.commercial_partner_id AS partner_id,
+                       ROUND((SUM(payment.amount) / COALESCE(NULLIF(till_order.currency_rate, 0), 1))::numeric,
+                             %(digits)s) AS amount
+                  FROM pos_session session
+                  JOIN pos_order till_order ON till_order.session_id = session.id
+                  JOIN res_partner partner ON partner.id = till_order.partner_id
+                  JOIN pos_payment payment ON payment.pos_order_id = till_order.id
+             LEFT JOIN account_move closing ON closing.id = session.move_id
+                 WHERE session.state != 'closed'
+                   AND closing.state IS DISTINCT FROM 'posted'
+                   AND till_order.state IN ('paid', 'done')
+                   AND till_order.account_move IS NULL
+                   AND till_order.company_id IN %(branch_ids)s
+                   AND partner.commercial_partner_id = ANY(%(partner_ids)s)
+                   AND payment.payment_method_id IN %(method_ids)s
+              GROUP BY till_order.id, partner.commercial_partner_id
+              ) AS sold
+          GROUP BY partner_id
+            """,
+            digits=company.currency_id.decimal_places,
+            branch_ids=self._get_branch_ids(company),
+            partner_ids=customers.ids,
+            method_ids=methods._ids,
+        )))
+
+    @api.model
+    def _get_downpayments_query(self):
+        # EXTENDS 'account_dunning': those taken at a till. None of them has an invoice that knows of the order, and the
+        # till sells orders of its own currency only.
+        return SQL("""
+            %s
+             UNION ALL
+                SELECT line.order_id, till_line.price_subtotal_incl
+                  FROM sale_line line
+                  JOIN pos_order_line till_line ON till_line.sale_order_line_id = line.id
+                  JOIN pos_order till_order ON till_order.id = till_line.order_id
+                 WHERE line.is_downpayment
+                   AND till_order.state IN ('paid', 'done')
+            """, super()._get_downpayments_query())

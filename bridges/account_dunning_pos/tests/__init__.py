@@ -1,2 +1,4 @@
-from . import test_pos
+from . import test_credit
+from . import test_exposure
+from . import test_till
 from . import test_translation
