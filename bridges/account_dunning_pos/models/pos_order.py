@@ -43,8 +43,8 @@ class PosOrder(models.Model):
         # EXTENDS 'point_of_sale'
         with self._watch_on_account(vals_list) as watch:
             orders = super().create(vals_list)
-            for order in orders:
-                watch.orders.setdefault(order.id, (False, {}))
+            # Its payments have found the order paid already: it was not, before.
+            watch.orders.update(dict.fromkeys(orders.ids, (False, {})))
         return orders
 
     def write(self, vals):

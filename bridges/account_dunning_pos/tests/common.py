@@ -65,6 +65,7 @@ class TillCommon(TestPoSCommon):
         return self._send([line], [(method, amount)], user=user or self.clerk)
 
     def _send(self, lines, payments, customer=None, minutes_ago=0, user=None, **values):
+        values = {'state': 'paid', **values}
         data = self.create_ui_order_data(lines, values, customer or self.debtor, payments=payments)
         data['date_order'] = fields.Datetime.to_string(fields.Datetime.now() - timedelta(minutes=minutes_ago))
         result = self.env['pos.order'].with_user(user or self.cashier).sync_from_ui([data])
