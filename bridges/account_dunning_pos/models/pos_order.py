@@ -192,7 +192,7 @@ class PosOrder(models.Model):
             self.sold_offline or self.date_order <= fields.Datetime.now() - OFFLINE_AFTER)
 
     def _get_advances(self, customer):
-        """Down payments in the order for confirmed orders of the customer, in the order's currency (float): these orders
+        """Down payments for confirmed orders of the customer, in the currency of this one (float): those orders
         will be worth less by it, once the till's order is taken in."""
         lines = self.lines.filtered(
             lambda line: line.sale_order_origin_id.state == 'sale' and not line.sale_order_line_id

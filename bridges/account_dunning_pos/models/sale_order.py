@@ -58,6 +58,7 @@ class SaleOrder(models.Model):
         advances = 0.0
         for line in self.sudo().order_line.filtered('is_downpayment'):
             for invoiced in line.invoice_lines.filtered(lambda invoiced: invoiced.parent_state != 'cancel'):
-                advances += -invoiced.price_total if invoiced.move_id.move_type == 'out_refund' else invoiced.price_total
+                sign = -1 if invoiced.move_id.move_type == 'out_refund' else 1
+                advances += sign * invoiced.price_total
             advances += sum((line.pos_order_line_ids & self._get_lines_at_till()).mapped('price_subtotal_incl'))
         return max(self.sudo()._get_amount_to_invoice() - max(advances, 0.0), 0.0)

@@ -29,6 +29,12 @@ class TestSoldOnAccount(TillCommon):
             str(refusal.exception),
             "Debtor can't buy on account now: please take another payment, or ask a credit manager.")
 
+    def test_french_cashier(self):
+        self.env['res.lang']._activate_lang('fr_FR')
+        self.cashier.lang = 'fr_FR'
+        with self.assertRaisesRegex(UserError, "Debtor ne peut pas acheter à crédit"):
+            self._sell(2, self.pay_later_pm)
+
     def test_customer_on_hold_pays_with_money_only(self):
         self.debtor.credit_hold = True
         with self._refused(), self.env.cr.savepoint():
