@@ -31,7 +31,7 @@ class TestSoldOnAccount(TillCommon):
 
     def test_french_cashier(self):
         self.env['res.lang']._activate_lang('fr_FR')
-        self.cashier.lang = 'fr_FR'
+        self.env = self.env(context={**self.env.context, 'lang': 'fr_FR'})
         with self.assertRaisesRegex(UserError, "Debtor ne peut pas acheter à crédit"):
             self._sell(2, self.pay_later_pm)
 
