@@ -9,6 +9,9 @@ class PosPayment(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        # Order and method may come as defaults, too.
+        defaults = self.default_get(['pos_order_id', 'payment_method_id'])
+        vals_list = [{**defaults, **vals} for vals in vals_list]
         orders = self.pos_order_id.browse({vals.get('pos_order_id') for vals in vals_list} - {None, False})
         with orders.exists()._watch_on_account([{'payment_ids': [Command.create(vals)]} for vals in vals_list]):
             return super().create(vals_list)

@@ -87,6 +87,10 @@ class TestSoldOnAccount(TillCommon):
             self.env['pos.payment'].with_user(self.cashier).create([
                 {'pos_order_id': order.id, 'payment_method_id': method.id, 'amount': amount}
                 for method, amount in ((self.cash_pm1, -120.0), (self.pay_later_pm, 120.0))])
+        with self._refused(), self.env.cr.savepoint():
+            self.env['pos.payment'].with_user(self.cashier).with_context(
+                default_pos_order_id=order.id, default_payment_method_id=self.pay_later_pm.id,
+            ).create([{'amount': 120.0}])
 
     def test_payment_back_removed_afterwards(self):
         self._sell(1, self.pay_later_pm)
