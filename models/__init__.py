@@ -21,6 +21,7 @@ from . import account_dunning_notice
 from . import account_dunning_notice_line
 from . import account_dunning_notice_post
 from . import account_dunning_notice_delivery
+from . import account_dunning_notice_handover
 from . import account_dunning_notice_letter
 from . import account_dunning_notice_page
 from . import account_dunning_hand_over

@@ -401,28 +401,52 @@ class AccountDunningNotice(models.Model):
     #=== GONE OUT ===#
 
     def _mark_sent(self, date):
-        """The notices have gone out on that date: their advancing lines are at their level now.
+        """The notices have gone out on that date."""
+        self._move_to_sent(date)
+        self._follow_sent(date)
 
-        Plain SQL on journal items: nothing of their accounting changes, and their own write would look at all of it.
+    def _move_to_sent(self, date, to_conclude=False):
+        """What must be true from the moment on that notices have gone out: they are sent, their charges claimed, and
+        their advancing lines at their level.
+
+        Plain SQL: nothing of the accounting of journal items changes, and their own write would look at all of it.
+
+        :param datetime.date date: the day of sending
+        :param bool to_conclude: what follows (`_follow_sent` and more) is written later
         """
-        notices = self.sudo()
-        notices.write({
-            'state': 'sent',
-            'sent_date': date,
-            'failure_reason': False,
-            'next_attempt': False,
-            'is_in_doubt': False,
-            'handover_date': False,
-        })
         self.env.flush_all()
-        self.env.cr.execute(SQL(
+        self.env.execute_query(SQL(
             """
-            WITH advanced AS (
+            WITH sent AS (
+                UPDATE account_dunning_notice
+                   SET state = 'sent',
+                       sent_date = %(date)s,
+                       failure_reason = NULL,
+                       next_attempt = NULL,
+                       is_in_doubt = FALSE,
+                       handover_date = NULL,
+                       is_to_conclude = %(to_conclude)s,
+                       write_date = %(now)s,
+                       write_uid = %(uid)s
+                 WHERE id = ANY(%(notice_ids)s)
+             RETURNING id
+            ),
+            claimed AS (
+                UPDATE account_late_charge charge
+                   SET state = 'claimed',
+                       write_date = %(now)s,
+                       write_uid = %(uid)s
+                  FROM account_late_charge_notice_rel rel
+                 WHERE rel.notice_id = ANY(%(notice_ids)s)
+                   AND rel.charge_id = charge.id
+                   AND charge.state = 'proposed'
+            ),
+            advanced AS (
                 UPDATE account_move_line aml
                    SET dunning_level_id = line.level_id,
                        dunning_last_date = %(date)s
                   FROM account_dunning_notice_line line
-                 WHERE line.notice_id IN %(notices)s
+                 WHERE line.notice_id = ANY(%(notice_ids)s)
                    AND line.advances
                    AND aml.id = line.move_line_id
              RETURNING aml.id, aml.move_id, line.level_id
@@ -441,21 +465,33 @@ class AccountDunningNotice(models.Model):
                        ) reached
                   JOIN account_dunning_level level ON level.id = reached.level_id
               ORDER BY reached.move_id, level.sequence DESC, level.delay_days DESC, level.id DESC
+            ),
+            reminded AS (
+                UPDATE account_move move
+                   SET dunning_level_id = highest.level_id,
+                       dunning_last_date = %(date)s
+                  FROM highest
+                 WHERE move.id = highest.move_id
             )
-            UPDATE account_move move
-               SET dunning_level_id = highest.level_id,
-                   dunning_last_date = %(date)s
-              FROM highest
-             WHERE move.id = highest.move_id
+            SELECT id FROM sent
             """,
-            date=date,
-            notices=tuple(notices.ids),
+            date=date, now=self.env.cr.now(), uid=self.env.uid, to_conclude=to_conclude, notice_ids=self.ids,
         ))
-        self.env['account.move.line'].invalidate_model(['dunning_level_id', 'dunning_last_date'])
-        self.env['account.move'].invalidate_model(['dunning_level_id', 'dunning_last_date'])
-        notices._confirm_charges(date)
+        self.invalidate_recordset(flush=False)
+        self.env['account.late.charge'].invalidate_model(['state'], flush=False)
+        self.env['account.move.line'].invalidate_model(['dunning_level_id', 'dunning_last_date'], flush=False)
+        self.env['account.move'].invalidate_model(['dunning_level_id', 'dunning_last_date'], flush=False)
+
+    def _follow_sent(self, date):
+        """What follows from notices having gone out, beside what must be true at once.
+
+        :param datetime.date date: the day of sending
+        """
+        notices = self.sudo()
+        notices._invoice_charges(date)
         notices._close_calls_before()
         notices._log_on_invoices()
+        self.env['account.dunning.followup']._note_changed(notices.partner_id)
 
     def _log_on_invoices(self):
         """The life of the invoice is told on the invoice."""

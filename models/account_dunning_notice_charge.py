@@ -128,18 +128,15 @@ class AccountDunningNotice(models.Model):
         notices._link_charges()
         notices._update_charges_amount()
 
-    def _confirm_charges(self, date):
-        """The notices have gone out: their charges are claimed, or invoiced. A second call changes nothing.
+    def _invoice_charges(self, date):
+        """The notices have gone out: what they claim is invoiced where their level wants it. A second call changes
+        nothing.
 
-        :param date date: the date of the charge invoices
+        :param datetime.date date: the date of the invoices
         """
-        self.env['account.late.charge'].flush_model()
-        Charge = self.env['account.late.charge'].sudo()
-        for notice in self:
-            charges = Charge.browse(notice.charge_ids.ids)
-            charges.filtered(lambda charge: charge.state == 'proposed').write({'state': 'claimed'})
-            if notice.level_id.charge == 'invoice':
-                charges.filtered(lambda charge: charge.state == 'claimed')._create_invoices(date)
+        for notice in self.filtered(lambda notice: notice.level_id.charge == 'invoice'):
+            charges = self.env['account.late.charge'].sudo().browse(notice.charge_ids.ids)
+            charges.filtered(lambda charge: charge.state == 'claimed')._create_invoices(date)
 
     def _discard_charges(self):
         """The notices do not go out: nothing is claimed."""

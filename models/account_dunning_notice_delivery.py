@@ -1,6 +1,5 @@
 import html
 import logging
-import smtplib
 import time
 from contextlib import suppress
 
@@ -14,14 +13,12 @@ from odoo.tools import SQL, config, split_every
 
 from odoo.addons.base.models.ir_cron import MIN_TIME_PER_JOB
 
+from .account_dunning_notice_handover import DeliveryError, InDoubtError
+
 _logger = logging.getLogger(__name__)
 
 # Notices that are rendered together: one PDF run, one rendering of e-mails per template
 BATCH_SIZE = 50
-
-# Answers of a mail server that has not taken a mail. (Anything else from the network, such as a connection that breaks
-# off, leaves open whether it has; all errors of smtplib are OSErrors.)
-SURE_REFUSALS = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
 
 # Stands between two stacks, where one error has led to another
 CAUSE = "The above exception was the direct cause"
@@ -37,18 +34,10 @@ class AccountDunningNotice(models.Model):
     """How a queued notice goes out, exactly once.
 
     A worker claims notices with advisory locks that last as long as its connection to the database, so that a worker
-    that dies gives them back at once. For each it then
+    that dies gives them back at once. It checks a batch with the engine, renders letters and mails, and commits.
 
-    1. checks with the engine, renders letter and mail, and commits;
-    2. commits a mark that the mail is about to be handed over;
-    3. writes that it is sent, hands the mail to the mail server, and commits.
-
-    What the mail server has answered decides, see `HandOver`: only a refusal, or a fault before handing over began, is
-    tried again. Once the server has accepted the mail the notice is sent, whatever fails after that. A notice that is
-    found queued with the mark of step 2 was cut off there: nobody knows whether the mail went out, so a person is asked
-    and it is not sent again.
-
-    Notices without an e-mail need no mark: those of a batch are written as sent in one transaction after step 1.
+    E-mails are then handed over one by one, see account_dunning_notice_handover.py. Notices without an e-mail need no
+    mail server: those of a batch are written as sent in one transaction.
     """
 
     _inherit = 'account.dunning.notice'
@@ -68,6 +57,8 @@ class AccountDunningNotice(models.Model):
     is_fallback_letter = fields.Boolean(
         readonly=True, copy=False, help="Posted, because the recipient has no e-mail address.")
     handover_date = fields.Datetime(readonly=True, copy=False)
+    is_to_conclude = fields.Boolean(
+        readonly=True, copy=False, help="The e-mail has gone out; what follows from that is still to be written.")
     is_in_doubt = fields.Boolean(
         string="In doubt", readonly=True, copy=False,
         help="The server stopped while the e-mail was being handed over: nobody knows whether it went out.")
@@ -94,6 +85,7 @@ class AccountDunningNotice(models.Model):
         """Work off the queue; as many workers on as many servers as there are may do so at the same time."""
         commit = self.env['ir.cron']._commit_progress
         commit(remaining=self.search_count(self._get_queue_domain()))
+        self._conclude_left(commit)
         seen = self.browse()
         runs = self.env['account.dunning.run']
         while self._has_time_left() and (notices := self._claim(seen, commit)):
@@ -149,23 +141,32 @@ class AccountDunningNotice(models.Model):
             self._get_queue_domain() & Domain('id', 'not in', seen.ids), order='company_id, id', limit=10 * BATCH_SIZE)
         for company_candidates in candidates.grouped('company_id').values():
             for chunk in split_every(BATCH_SIZE, company_candidates.ids, list):
-                rows = self.env.execute_query(SQL(
-                    "SELECT id FROM unnest(%s::int[]) AS id WHERE pg_try_advisory_lock(%s, id)", chunk, LOCK_SPACE))
-                if not rows:
-                    continue
-                claimed = self.browse(notice_id for [notice_id] in rows)
-                try:
-                    # The locks are ours, but this transaction still sees the queue as it was before: look again.
-                    commit()
-                    still_queued = claimed.filtered_domain(self._get_queue_domain())
-                except Exception:
-                    self.env.cr.rollback()  # a broken transaction could not give the locks back
-                    claimed._release()
-                    raise
-                (claimed - still_queued)._release()
-                if still_queued:
+                if still_queued := self.browse(chunk)._lock(self._get_queue_domain(), commit):
                     return still_queued
         return self.browse()
+
+    def _lock(self, domain, commit):
+        """Those of the notices that no other worker has and that are still in the domain: nobody else gets them until
+        `_release`.
+
+        :param Domain domain: what they were chosen by
+        :param commit: `_commit_progress`
+        """
+        rows = self.env.execute_query(SQL(
+            "SELECT id FROM unnest(%s::int[]) AS id WHERE pg_try_advisory_lock(%s, id)", self.ids, LOCK_SPACE))
+        locked = self.browse(notice_id for [notice_id] in rows)
+        if not locked:
+            return locked
+        try:
+            # The locks are ours, but this transaction still sees the queue as it was before: look again.
+            commit()
+            wanted = locked.filtered_domain(domain)
+        except Exception:
+            self.env.cr.rollback()  # a broken transaction could not give the locks back
+            locked._release()
+            raise
+        (locked - wanted)._release()
+        return wanted
 
     def _release(self):
         with suppress(psycopg2.InterfaceError):  # the connection is gone, and the locks with it
@@ -190,18 +191,9 @@ class AccountDunningNotice(models.Model):
         notices = notices._prepare_delivery(date)
         commit(len(self) - len(notices))
         mailed = notices.filtered('mail_id')
-        # What fails is told to the collector in their language. Known before: each commit empties the cache.
-        languages = mailed._get_collector_languages()
         time_left = (notices - mailed)._send_together(date, commit)
-        session = {}
-        try:
-            for notice in mailed:
-                notice.with_context(lang=languages[notice.id])._send_prepared(date, session, commit)
-                # All that is rendered goes out, even when the job's time is up: the next job would render it again, and
-                # a batch that takes longer to render than a job may last would leave one notice per job.
-                time_left = commit(1)
-        finally:
-            self._close_smtp(session)
+        if mailed:
+            time_left = mailed._hand_over(date, commit)
         return bool(time_left)
 
     def _prepare_delivery(self, date):
@@ -287,7 +279,7 @@ class AccountDunningNotice(models.Model):
         # The invoices' copies made for the mail go with it; the invoices' own PDFs stay.
         copies = mails.attachment_ids.filtered(lambda attachment: attachment.res_model == self._name)
         mails.unlink()
-        (self.attachment_id.sudo() | copies.exists()).unlink()
+        (self.attachment_id.sudo() | self.mail_source_id.sudo() | copies.exists()).unlink()
 
     def _choose_channels(self):
         """E-mail or letter, as the level says; without a usable e-mail address, the letter is posted instead."""
@@ -345,7 +337,7 @@ class AccountDunningNotice(models.Model):
 
     def _render_mails(self):
         """The mails of the notices, one rendering per template. They are kept out of Odoo's own mail queue: only
-        `_send_prepared` hands them over."""
+        `_hand_over` takes them."""
         for template, notices in self.filtered('email_to').grouped(
             lambda notice: notice._get_mail_template()
         ).items():
@@ -427,7 +419,9 @@ class AccountDunningNotice(models.Model):
             return True
         try:
             standing, changed = self.filtered(lambda notice: notice._is_still_prepared())._recheck(date)
-            (standing - changed)._conclude(date)
+            gone_out = standing - changed
+            gone_out._move_to_sent(date)
+            gone_out._conclude()
             return commit(len(self))
         except Exception as error:
             self.env.cr.rollback()
@@ -438,16 +432,6 @@ class AccountDunningNotice(models.Model):
                 return time_left
             self._note_failure(error)
             return commit(1)
-
-    def _conclude(self, date):
-        """The notices have gone out, or do so with the end of this transaction."""
-        if not self:
-            return
-        self._mark_sent(date)
-        for notice in self:
-            notice._send_sms()
-            notice._plan_activity()
-        self.env.flush_all()
 
     def _note_failure(self, error):
         """After a rollback: tell why the notice has not gone out, unless it just goes out next time."""
@@ -461,36 +445,6 @@ class AccountDunningNotice(models.Model):
                 _logger.warning("Dunning notice %s can't be sent", self.id, exc_info=error)
             self._fail(self._describe(error))
 
-    def _send_prepared(self, date, session, commit):
-        """Hand one prepared mail over (steps 2 and 3).
-
-        :param datetime.date date: the company's today
-        :param dict session: the open SMTP sessions of this batch, by mail server
-        :param commit: `_commit_progress`
-        """
-        self.ensure_one()
-        notice = self[0]  # without the others, for each commit empties the cache
-        try:
-            if not notice._is_still_prepared():
-                return
-            notice.handover_date = fields.Datetime.now()
-            commit()
-            if not notice._is_still_prepared() or not notice._is_unchanged(date):
-                notice.handover_date = False
-                return
-            notice._conclude(date)
-            notice._hand_over_mail(session)
-        except AcceptedError as error:
-            _logger.exception("Dunning notice %s: the mail is out, what followed failed", notice.id)
-            self.env.cr.rollback()
-            # What the rollback took back is written once more; should that fail, the mark makes a person look.
-            notice._conclude(date)
-            notice._keep_mail_source(error.source)
-            notice.mail_id.sudo().write({'state': 'sent', 'failure_reason': False, 'failure_type': False})
-        except Exception as error:
-            self.env.cr.rollback()
-            notice._note_failure(error)
-
     def _is_still_prepared(self):
         """Dropped by somebody, or its mail or letter deleted, since it was rendered: then it does not go out as it is;
         what is still queued is rendered anew next time."""
@@ -500,83 +454,6 @@ class AccountDunningNotice(models.Model):
             and bool(self.mail_id or not self.email_to)
             and bool(self.attachment_id or not self._needs_letter())
         )
-
-    def _is_unchanged(self, date):
-        """The last look, in the transaction that sends: has anything come in since the letter was rendered?"""
-        standing, changed = self._recheck(date)
-        return bool(standing) and not changed
-
-    def _hand_over_mail(self, session):
-        """Give the mail to the mail server.
-
-        :raise DeliveryError: when the mail server has not taken it, for sure
-        :raise InDoubtError: when nobody can know whether it has
-        :raise AcceptedError: when it has, and something failed after that
-        """
-        mail = self.mail_id.sudo()
-        mail.state = 'outgoing'
-        mail.flush_recordset()
-        [(server_id, alias_domain_id, smtp_from, _ids)] = mail._split_by_mail_configuration()
-        smtp = self._open_smtp(session, server_id, smtp_from)
-        handover = HandOver(smtp) if smtp else None
-        try:
-            mail._send(
-                smtp_session=handover, alias_domain_id=alias_domain_id, raise_exception=True,
-                mail_server=self.env['ir.mail_server'].browse(server_id))
-        except Exception as error:
-            session.pop((server_id, smtp_from), None)  # may be unusable now
-            if handover and handover.accepted:
-                raise AcceptedError(self._describe(error), handover.source) from error
-            if handover and handover.began and not isinstance(handover.error, SURE_REFUSALS):
-                raise InDoubtError(self._describe(handover.error or error)) from error
-            raise DeliveryError(self._describe(handover and handover.error or error)) from error
-        if self.env['ir.mail_server']._disable_send():
-            return  # Odoo runs tests, in which mail goes nowhere
-        if not handover.accepted:
-            raise DeliveryError(mail.failure_reason or self.env._("The mail server did not accept the e-mail."))
-        try:
-            self._keep_mail_source(handover.source)
-        except Exception as error:
-            raise AcceptedError(self._describe(error), handover.source) from error
-
-    def _keep_mail_source(self, source):
-        """Keep an e-mail without a letter exactly as it went out: it is the evidence.
-
-        :param bytes | None source: MIME
-        """
-        if source and not self.attachment_id:
-            self.sudo().mail_source_id = self.env['ir.attachment'].sudo().create({
-                'name': f"{self.name.replace('/', '-')}.eml",
-                'raw': source,
-                'mimetype': 'message/rfc822',
-                'res_model': self._name,
-                'res_id': self.id,
-                'company_id': self.company_id.id,
-            })
-
-    def _open_smtp(self, session, server_id, smtp_from):
-        """The batch's connection to the mail server; a server that has hung up meanwhile is called again.
-
-        :raise DeliveryError: when it can't be reached
-        """
-        key = (server_id, smtp_from)
-        smtp = session.get(key)
-        if smtp:
-            with suppress(smtplib.SMTPException, OSError):
-                if smtp.noop()[0] == 250:
-                    return smtp
-        try:
-            session[key] = self.env['ir.mail_server']._connect__(mail_server_id=server_id, smtp_from=smtp_from)
-        except Exception as error:
-            raise DeliveryError(self.env._("The mail server can't be reached: %(error)s", error=error)) from error
-        return session[key]
-
-    @api.model
-    def _close_smtp(self, session):
-        for smtp in session.values():
-            if smtp:
-                with suppress(Exception):
-                    smtp.quit()
 
     def _send_sms(self):
         """Into Odoo's own SMS queue: sent right here it could not be taken back when the mail fails."""
@@ -628,59 +505,3 @@ class AccountDunningNotice(models.Model):
             notice._notify_collector(notice._in_collector_language().env._(
                 "Reminder came back: %(email)s can't be reached", email=email))
         return result
-
-
-class DeliveryError(Exception):
-    """The mail server did not take the mail; the message says why."""
-
-
-class InDoubtError(Exception):
-    """The mail server may have taken the mail."""
-
-
-class AcceptedError(Exception):
-    """The mail server has taken the mail, and something failed after that.
-
-    :param str message: what failed
-    :param bytes source: the mail as the server has taken it, MIME
-    """
-
-    def __init__(self, message, source):
-        super().__init__(message)
-        self.source = source
-
-
-class HandOver:
-    """A connection to a mail server that remembers what the server has said to the mail given to it.
-
-    :param smtplib.SMTP smtp: the connection
-    """
-
-    def __init__(self, smtp):
-        self._smtp = smtp
-        self.began = False  # the mail server may have it from here on
-        self.accepted = False  # it has answered that it does
-        self.error = None
-        self.source = None  # the mail as it was handed over, MIME
-
-    def __getattr__(self, name):
-        return getattr(self._smtp, name)
-
-    def send_message(self, *args, **kwargs):
-        self.began = True
-        sendmail = self._smtp.sendmail
-
-        def keep_and_send(sender, recipients, source, *args, **kwargs):
-            self.source = source  # as smtplib writes it on the wire, which is not how Python prints a message
-            return sendmail(sender, recipients, source, *args, **kwargs)
-
-        self._smtp.sendmail = keep_and_send
-        try:
-            answer = self._smtp.send_message(*args, **kwargs)
-        except BaseException as error:
-            self.error = error
-            raise
-        finally:
-            self._smtp.sendmail = sendmail
-        self.accepted = True
-        return answer

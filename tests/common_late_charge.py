@@ -129,6 +129,7 @@ class LateChargeCommon(AccountTestInvoicingCommon):
         notice._prepare_charges(date)
         notice.write({
             'state': 'sent', 'sent_date': date, 'posted_date': date if posted and not notice.email_to else False})
-        notice._confirm_charges(date)
+        notice._move_to_sent(date)
+        notice._invoice_charges(date)
         notice.flush_recordset()
         return notice

@@ -9,11 +9,24 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.tests import freeze_time, new_test_user, tagged
 from odoo.tools import config, mute_logger
 
+from odoo.addons.account_dunning.models.account_dunning_notice_handover import HandOver
 from odoo.addons.account_dunning.models.ir_actions_report import PrintPages
 
 from .common import DunningMailCommon
 
 DELIVERY = 'odoo.addons.account_dunning.models.account_dunning_notice_delivery'
+HANDOVER = 'odoo.addons.account_dunning.models.account_dunning_notice_handover'
+
+
+def fail_after_sending(error):
+    """`HandOver.send` that fails once the mail server has taken the mail."""
+    send = HandOver.send
+
+    def send_and_fail(handover, smtp, mail):
+        send(handover, smtp, mail)
+        raise error
+
+    return send_and_fail
 
 
 @tagged('post_install', '-at_install')
@@ -69,11 +82,11 @@ class TestDelivery(DunningMailCommon):
                 company_ids=[fields.Command.set(self.company.ids)])).unlink()
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY)
+    @mute_logger(DELIVERY, HANDOVER)
     def test_mail_without_a_letter_is_kept_when_something_fails_after_it_was_accepted(self):
         self.level_1.attach_letter = False
         _line, notice = self._queue_notice()
-        with patch.object(self.registry['mail.mail'], '_postprocess_sent_message', side_effect=RuntimeError("Test")):
+        with patch.object(HandOver, 'send', fail_after_sending(RuntimeError("Test"))):
             self._run_cron('ir_cron_dunning_send')
         self.assertEqual(notice.state, 'sent')
         self.assertIn(notice.message_id.encode(), notice.mail_source_id.raw)
@@ -159,6 +172,49 @@ class TestDelivery(DunningMailCommon):
             self._run_cron('ir_cron_dunning_send')
         self.assertEqual(notice.state, 'cancelled')
         self.assertFalse(self.sink.mails)
+
+    @freeze_time('2024-03-10 08:00:00')
+    def test_paid_after_the_mail_was_made(self):
+        """The last look, right before handing over; what is still to be paid is asked for next time."""
+        for amount, state, mails in ((100.0, 'cancelled', 0), (30.0, 'queued', 0)):
+            with self.subTest(amount=amount):
+                self.sink.mails.clear()
+                partner = self.env['res.partner'].create({'name': f"Pays {amount}", 'email': 'late@example.com'})
+                line, notice = self._queue_notice(partner=partner, amount=100.0)
+                seal = type(notice)._seal_mails
+
+                def pay_meanwhile(notices, *args, seal=seal, amount=amount, partner=partner):
+                    sealed = seal(notices, *args)
+                    self._create_unmatched_payment('2024-03-10', amount, partner)
+                    self.env.flush_all()
+                    return sealed
+
+                with patch.object(type(notice), '_seal_mails', pay_meanwhile):
+                    self._run_cron('ir_cron_dunning_send')
+                self.assertRecordValues(notice, [{'state': state, 'handover_date': False}])
+                self.assertEqual(len(self.sink.mails), mails)
+                self.assertFalse(line.dunning_level_id)
+                self._run_cron('ir_cron_dunning_send')
+                self.assertEqual(len(self.sink.mails), 1 if state == 'queued' else 0)
+                if state == 'queued':
+                    self.assertRecordValues(notice, [{'state': 'sent', 'amount_due': 70.0}])
+
+    @freeze_time('2024-03-10 08:00:00')
+    @mute_logger('odoo.addons.account_dunning.utils.isolate')
+    def test_what_follows_from_the_sending_is_made_up_for(self):
+        """A worker that was cut off after its mails had gone out: nothing is sent again, and nothing is forgotten."""
+        self.level_1.sudo().write({'create_activity': True, 'activity_summary': "Call them"})
+        line, notice = self._queue_notice()
+        with patch.object(type(notice), '_plan_activity', side_effect=ValueError("Cut off")):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'sent', 'is_to_conclude': True}])
+        self.assertEqual(line.dunning_level_id, self.level_1)
+        self.assertIn("Cut off", notice.activity_ids.summary)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertFalse(notice.is_to_conclude)
+        self.assertIn("Call them", notice.activity_ids.mapped('summary'))
+        self.assertEqual(notice.mail_id.sudo().state, 'sent')
+        self.assertEqual(len(self.sink.mails), 1)
 
     @freeze_time('2024-03-10 08:00:00')
     def test_blocked_between_proposal_and_sending(self):
@@ -251,15 +307,16 @@ class TestDelivery(DunningMailCommon):
         self.procedure.sudo().level_ids.create_activity = True
         other = self._create_due_invoice('2024-02-01', partner=self.partner_b)
         self._prepare('2024-03-10').notice_ids.filtered(lambda it: it.partner_id == self.partner_b).action_send()
-        send_prepared = type(notice)._send_prepared
+        hand_over = type(notice)._hand_over_sealed
 
         def drop_meanwhile(notices, *args):
             dropped = notice.with_env(notices.env)
             if dropped.state == 'queued':
                 dropped.action_cancel()
-            send_prepared(notices, *args)
+                self.env.flush_all()
+            return hand_over(notices, *args)
 
-        with patch.object(type(notice), '_send_prepared', drop_meanwhile):
+        with patch.object(type(notice), '_hand_over_sealed', drop_meanwhile):
             self._run_cron('ir_cron_dunning_send')
         self.assertEqual(self._get_recipients(), ['b@example.com'])
         self.assertEqual((line.dunning_level_id.id, other.dunning_level_id), (False, self.level_1))
@@ -303,7 +360,7 @@ class TestDelivery(DunningMailCommon):
     # === failures ===
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_refused_address(self):
         self.sink.refused.add('a@example.com')
         line, notice = self._queue_notice()
@@ -349,7 +406,7 @@ class TestDelivery(DunningMailCommon):
         self.assertRecordValues(other, [{'state': 'failed', 'failure_reason': "No such mailbox", 'amount_due': 70.0}])
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_mail_server_that_hangs_up_leaves_doubt(self):
         """It has taken the mail, or not: nobody knows, so nothing is sent again by itself."""
         self.sink.hang_up = True
@@ -368,7 +425,7 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(line.dunning_level_id, self.level_1)
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_whatever_fails_after_the_server_accepted_the_mail_is_sent_once(self):
         """Odoo's own time limits, for one, end a worker by an exception wherever it is."""
         for error in (Exception("CPU time limit exceeded."), UserError("A module's own"), OSError("No space left"),
@@ -377,26 +434,25 @@ class TestDelivery(DunningMailCommon):
                 self.sink.mails.clear()
                 partner = self.env['res.partner'].create({'name': "Careful", 'email': 'careful@example.com'})
                 line, notice = self._queue_notice(partner=partner)
-                with patch.object(
-                    self.registry['mail.mail'], '_postprocess_sent_message', autospec=True, side_effect=error,
-                ):
+                with patch.object(HandOver, 'send', fail_after_sending(error)):
                     self._run_cron('ir_cron_dunning_send')
-                self.assertRecordValues(notice, [{'state': 'sent', 'is_in_doubt': False, 'handover_date': False}])
+                self.assertRecordValues(notice, [{
+                    'state': 'sent', 'is_in_doubt': False, 'handover_date': False, 'is_to_conclude': False}])
                 self.assertTrue(line.dunning_level_id)
                 with freeze_time('2024-03-12 08:00:00'):
                     self._run_cron('ir_cron_dunning_send')
                 self.assertEqual(len(self.sink.mails), 1)
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_unknown_error_while_the_server_is_asked_leaves_doubt(self):
         _line, notice = self._queue_notice()
-        with patch('smtplib.SMTP.send_message', side_effect=Exception("CPU time limit exceeded.")):
+        with patch('smtplib.SMTP.sendmail', side_effect=Exception("CPU time limit exceeded.")):
             self._run_cron('ir_cron_dunning_send')
         self.assertRecordValues(notice, [{'state': 'failed', 'is_in_doubt': True, 'next_attempt': False}])
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_fault_before_handing_over_is_tried_again(self):
         _line, notice = self._queue_notice()
         with patch.object(
@@ -515,7 +571,7 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(len(self.sink.mails), 1)
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_one_failing_among_a_hundred(self):
         partners = self.env['res.partner'].create([
             {'name': f"Customer {i}", 'email': f'c{i}@example.com'} for i in range(100)])
@@ -552,7 +608,7 @@ class TestDelivery(DunningMailCommon):
         self.assertEqual(self._get_recipients(), ['a@example.com'])
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY)
+    @mute_logger(DELIVERY, HANDOVER)
     def test_notice_that_cannot_be_checked_fails_alone(self):
         line, notice = self._queue_notice()
         other = self._queue_notice(partner=self.partner_b)[1]
@@ -586,14 +642,14 @@ class TestDelivery(DunningMailCommon):
     def test_letters_of_a_batch_go_out_together(self):
         notices = self._queue_letters()
         Notice = self.registry['account.dunning.notice']
-        with patch.object(Notice, '_mark_sent', autospec=True, side_effect=Notice._mark_sent) as mark_sent:
+        with patch.object(Notice, '_move_to_sent', autospec=True, side_effect=Notice._move_to_sent) as move_to_sent:
             self._run_cron('ir_cron_dunning_send')
-        self.assertEqual(mark_sent.call_count, 1)
+        self.assertEqual(move_to_sent.call_count, 1)
         self.assertEqual(notices.mapped('state'), ['sent', 'sent'])
         self.assertEqual(notices.line_ids.move_line_id.dunning_level_id, self.level_1)
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY)
+    @mute_logger(DELIVERY, HANDOVER)
     def test_letter_that_fails_does_so_alone(self):
         notices = self._queue_letters()
         Notice = self.registry['account.dunning.notice']
@@ -702,7 +758,7 @@ class TestDelivery(DunningMailCommon):
         self.assertFalse(line.dunning_level_id)
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY)
+    @mute_logger(DELIVERY, HANDOVER)
     def test_level_whose_template_was_deleted(self):
         template = self.env.ref('account_dunning.mail_template_dunning_reminder').sudo()
         self.env['account.dunning.level'].sudo().with_context(active_test=False).search(
@@ -775,7 +831,7 @@ class TestDelivery(DunningMailCommon):
         self.assertRecordValues(sms, [{'number': '+32475123456', 'body': "Please pay 100.0"}])
 
     @freeze_time('2024-03-10 08:00:00')
-    @mute_logger(DELIVERY, 'odoo.addons.mail.models.mail_mail')
+    @mute_logger(DELIVERY, HANDOVER, 'odoo.addons.mail.models.mail_mail')
     def test_sms_is_queued_only_when_the_mail_was_taken(self):
         template = self.env.ref('account_dunning.sms_template_dunning_reminder')
         self.partner_a.phone = '+32475123456'

@@ -138,7 +138,7 @@ class TestLateChargeNotice(LateChargeCommon):
 
     def test_claimed_once_and_never_twice_for_a_day(self):
         first = self._send(self._notice(self.move, '2024-02-10', self.level), '2024-02-10')
-        first._confirm_charges(date(2024, 2, 10))
+        first._mark_sent(date(2024, 2, 10))
         self.assertEqual({charge.state for charge in first.charge_ids}, {'claimed'})
         second = self._send(self._notice(self.move, '2024-02-20', self.level), '2024-02-20')
         new = second.charge_ids.filtered(lambda charge: charge.notice_id == second)
@@ -211,7 +211,7 @@ class TestLateChargeNotice(LateChargeCommon):
 
     def test_invoiced_once(self):
         notice = self._send(self._notice(self.move, '2024-02-10', self.invoicing_level), '2024-02-10')
-        notice._confirm_charges(date(2024, 2, 10))
+        notice._mark_sent(date(2024, 2, 10))
         self.assertEqual(len(self.env['account.move'].search([('is_late_charge', '=', True)])), 1)
         with self.assertRaisesRegex(UserError, "Only claimed charges"):
             notice.charge_ids.action_invoice()
@@ -283,7 +283,7 @@ class TestLateChargeNotice(LateChargeCommon):
         second._prepare_charges(date(2024, 2, 20))
         second._prepare_charges(date(2024, 2, 20))
         self._send(second, '2024-02-20')
-        second._confirm_charges(date(2024, 2, 20))
+        second._mark_sent(date(2024, 2, 20))
         self.assertRecordValues(second.charge_ids, [{
             'kind': 'fee', 'amount': 10.0, 'state': 'claimed', 'move_id': self.move.id, 'currency_id': self.eur.id,
             'rule_id': rule.id, 'base': 0.0, 'date': date(2024, 2, 20)}])

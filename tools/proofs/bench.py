@@ -146,7 +146,7 @@ class Report:
                     f"{factor:.1f} times the peer" if factor and title == "ours" else "",
                 ))  # fmt: skip
         if ours:
-            handing = ours["parts"].get("_hand_over_mail") or 0
+            handing = ours["parts"].get("_hand_over") or 0
             rows.append((
                 "of which handing over to the mail server", number(ours["sent"]), f"{handing:.1f}",
                 f"{ours['sent'] / handing:.1f}" if handing else "–", "",

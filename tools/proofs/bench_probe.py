@@ -117,7 +117,7 @@ def send(env, options):
     notices._queue()
     env.cr.commit()
     parts = {}
-    with timed(model, ("_recheck", "_render_letters", "_render_mails", "_hand_over_mail", "_mark_sent"), parts):
+    with timed(model, ("_recheck", "_render_letters", "_render_mails", "_hand_over"), parts):
         with Meter() as result:
             env["account.dunning.notice"]._cron_send()
             env.cr.commit()
@@ -171,8 +171,8 @@ def work_off(env, options):
     env["account.dunning.notice"].search([("state", "=", "queued")], limit=1).mapped("display_name")  # all is loaded
     start, parts = time.perf_counter() - PROCESS_START, {}
     model = env.registry["account.dunning.notice"]
-    names = ("_recheck", "_prepare_charges", "_choose_channels", "_render_letters", "_render_mails", "_mark_sent",
-             "_hand_over_mail")
+    names = ("_recheck", "_prepare_charges", "_choose_channels", "_render_letters", "_render_mails", "_seal_mails",
+             "_hand_over_sealed", "_conclude_sent")
     with timed(model, names, parts), Meter() as result, cpu_of_parts(env, result):
         env["account.dunning.notice"]._cron_send()
         env.cr.commit()

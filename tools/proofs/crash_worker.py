@@ -46,8 +46,11 @@ def inject_errors(registry, flag):
 
     :param str flag: a file with the share of the mails; without the file nothing fails any more
     """
-    mail = registry["mail.mail"]
-    prepare, follow = mail._prepare_outgoing_list, mail._postprocess_sent_message
+    from odoo.addons.account_dunning.models.account_dunning_notice_handover import HandOver
+
+    mail, notice = registry["mail.mail"], registry["account.dunning.notice"]
+    prepare, look = mail._prepare_outgoing_list, notice._is_unchanged
+    send, conclude = HandOver.send, notice._conclude
 
     def fail(moment):
         try:
@@ -63,11 +66,20 @@ def inject_errors(registry, flag):
         fail("before")
         return prepare(self, *args, **kwargs)
 
-    def _postprocess_sent_message(self, *args, **kwargs):
-        fail("after")
-        return follow(self, *args, **kwargs)
+    def _is_unchanged(self, *args):
+        fail("before")
+        return look(self, *args)
 
-    mail._prepare_outgoing_list, mail._postprocess_sent_message = _prepare_outgoing_list, _postprocess_sent_message
+    def send_and_fail(self, *args):
+        send(self, *args)
+        fail("after")
+
+    def _conclude(self):
+        fail("after")
+        return conclude(self)
+
+    mail._prepare_outgoing_list, notice._is_unchanged = _prepare_outgoing_list, _is_unchanged
+    HandOver.send, notice._conclude = send_and_fail, _conclude
 
 
 def work(registry, task):
