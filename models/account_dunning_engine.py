@@ -186,6 +186,24 @@ class AccountDunningEngine(models.AbstractModel):
             self.env[model].flush_model(fnames)
 
     @api.model
+    def _get_query_of_each(self, company, date, partner_ids):
+        """The query of `_get_query` for each customer alone. It is made once, which takes several queries, and differs
+        by the customers' ids only.
+
+        :param res.company company:
+        :param datetime.date date:
+        :param list[int] partner_ids: commercial partners
+        :return: by id of the partner
+        :rtype: dict[int, SQL]
+        """
+        nobody = [-1]
+        query = self._get_query(company, date, nobody)
+        return {
+            partner_id: SQL(query.code, *([partner_id] if param == nobody else param for param in query.params))
+            for partner_id in partner_ids
+        }
+
+    @api.model
     def _get_line_table(self, company, partner_ids):
         """Open receivable lines of the company, credits too, with their customer and procedure (rules 1 and 4)."""
         accounts = tuple(self.env['account.dunning.ledger']._get_receivable_account_ids(company)) or (0,)

@@ -332,15 +332,19 @@ class AccountDunningNotice(models.Model):
         collectors = {}
         for company, notices in self.grouped('company_id').items():
             deputies = self.env['account.dunning.absence']._get_deputies(company._get_dunning_today())
+            manager = None
             for notice in notices:
                 collector = notice.user_id.filtered('active') or notice.procedure_id.user_id.filtered('active')
-                collectors[notice] = deputies.get(collector, collector) or notice._get_accounting_manager()
+                collector = deputies.get(collector, collector)
+                if not collector:
+                    collector = manager = manager or self._get_accounting_manager(company)
+                collectors[notice] = collector
         return collectors
 
-    def _get_accounting_manager(self):
-        """Who is there when nobody looks after the notice's customer."""
+    def _get_accounting_manager(self, company):
+        """Who is there when nobody looks after a customer."""
         return self.env.ref('account.group_account_manager').sudo().all_user_ids.filtered(
-            lambda user: not user.share and self.company_id in user.company_ids)[:1] or self.env.user
+            lambda user: not user.share and company in user.company_ids)[:1] or self.env.user
 
     #=== CHECK BEFORE SENDING ===#
 

@@ -2,7 +2,7 @@ import re
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import format_amount, format_list, is_html_empty
+from odoo.tools import SQL, format_amount, format_list, is_html_empty
 from odoo.tools.misc import get_lang
 
 from ..utils.days import format_day
@@ -333,6 +333,12 @@ class AccountDunningNotice(models.Model):
         """
         self.ensure_one()
         of_customer = [('partner_id', '=', self.partner_id.id), ('company_id', '=', self.company_id.id)]
+        Plan, Promise, Dispute = (
+            self.env[model] for model in ('account.payment.plan', 'account.payment.promise', 'account.dispute'))
+        if not self._has_agreements():  # as most customers: one question instead of six
+            return {
+                'plans': Plan, 'promises': Promise, 'disputes': Dispute, 'broken_plans': Plan,
+                'broken_promises': Promise}
         last_notice = self.search([
             *of_customer, ('state', '=', 'sent'), ('id', '!=', self.id), ('date', '<=', self.date),
         ], order='date desc, id desc', limit=1)
@@ -340,18 +346,28 @@ class AccountDunningNotice(models.Model):
         if last_notice:
             broken.append(('date_closed', '>=', last_notice.date))
         dunned = [('move_line_ids', 'in', self.line_ids.move_line_id.ids)]
-        Plan, Promise = self.env['account.payment.plan'], self.env['account.payment.promise']
         return {
             'plans': Plan.search([*of_customer, ('state', '=', 'active')]),
             'promises': Promise.search([
                 *of_customer, ('state', '=', 'open'), ('block_id.state', '=', 'active'),
             ]),
-            'disputes': self.env['account.dispute'].search([
+            'disputes': Dispute.search([
                 *of_customer, ('state', '=', 'open'), ('block_id.state', '=', 'active'),
             ]),
             'broken_plans': Plan.search(broken + dunned),
             'broken_promises': Promise.search(broken + dunned),
         }
+
+    def _has_agreements(self):
+        """Whether the customer has, or ever had, a plan, a promise or a dispute."""
+        models = ('account.payment.plan', 'account.payment.promise', 'account.dispute')
+        for model in models:
+            self.env[model].flush_model(['partner_id', 'company_id'])
+        [[found]] = self.env.execute_query(SQL("SELECT %s", SQL(" OR ").join(
+            SQL("EXISTS (SELECT FROM %s WHERE partner_id = %s AND company_id = %s)",
+                SQL.identifier(self.env[model]._table), self.partner_id.id, self.company_id.id)
+            for model in models)))
+        return found
 
     def _get_mail_summary(self):
         """The table of invoices, how to pay and where, for the body of an e-mail (Markup), in the language of the

@@ -149,15 +149,15 @@ class IrActionsReport(models.Model):
         return bundle.css().raw.decode()
 
     @api.model
-    def _load_for_print(self, address):
+    def _load_for_print(self, address, own_addresses):
         """What a picture's or font's address stands for. Only what lies in Odoo and everybody may see: nothing of the
         network, no file of the server, no attachment that is not public or opened by its own key.
 
         :param str address:
+        :param set[str] own_addresses: how Odoo's own server is called
         :rtype: bytes | None
         """
-        base_url = self._get_report_url()
-        for base in {base_url, self.get_base_url()}:
+        for base in own_addresses:
             address = address.removeprefix(base.rstrip('/') + '/') if address.startswith(base) else address
         parts = urlsplit(address if address.startswith('/') or '://' in address else f'/{address}')
         if parts.scheme or parts.netloc:
@@ -231,6 +231,7 @@ class PrintPages:
         self.env = env
         self.report = env['ir.actions.report']
         self.folder = folder
+        self.own_addresses = {self.report._get_report_url(), self.report.get_base_url()}
         self.files = {}  # address -> what stands for it in the documents
         self.names = set()
 
@@ -414,7 +415,7 @@ class PrintPages:
         if address.startswith('data:'):
             return address
         if address not in self.files:
-            content = self.report._load_for_print(address)
+            content = self.report._load_for_print(address, self.own_addresses)
             if content:
                 kind = guess_mimetype(content, default='').rpartition('/')[2].partition('+')[0]
                 suffix = Path(urlsplit(address).path).suffix
