@@ -71,6 +71,7 @@ class Outcome:
                   JOIN account_move_line aml ON aml.id = line.move_line_id
                  WHERE line.advances AND notice.state = 'sent' AND aml.dunning_level_id IS DISTINCT FROM line.level_id
                 """)  # fmt: skip
+            [[self.not_concluded]] = ask("SELECT COUNT(*) FROM account_dunning_notice WHERE is_to_conclude")
         self.mails = sum(recipients.values())
         self.doubled = sum(count - 1 for count in recipients.values())
         self.undelivered = len(set(sent) - set(log))
@@ -79,7 +80,7 @@ class Outcome:
     def is_bad(self):
         return bool(
             self.several or self.doubled or self.undelivered or self.unnoticed or self.level_without_notice
-            or self.notice_without_level or set(self.times) - {1} or set(self.states) - {"sent", "cancelled"}
+            or self.notice_without_level or self.not_concluded or set(self.times) - {1} or set(self.states) - {"sent", "cancelled"}
         )  # fmt: skip
 
     def balance_lines(self):
@@ -92,4 +93,5 @@ class Outcome:
             f"{self.unnoticed}.",
             f"- Lines with a level but no sent notice: {self.level_without_notice}; lines of sent notices without "
             f"their level: {self.notice_without_level}.",
+            f"- Sent, but what follows was never written: {self.not_concluded}.",
         ]
