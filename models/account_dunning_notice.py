@@ -430,7 +430,7 @@ class AccountDunningNotice(models.Model):
                        is_in_doubt = FALSE,
                        handover_date = NULL,
                        is_to_conclude = %(to_conclude)s,
-                       write_date = %(now)s,
+                       write_date = NOW() AT TIME ZONE 'UTC',
                        write_uid = %(uid)s
                  WHERE id = ANY(%(notice_ids)s)
              RETURNING id
@@ -438,7 +438,7 @@ class AccountDunningNotice(models.Model):
             claimed AS (
                 UPDATE account_late_charge charge
                    SET state = 'claimed',
-                       write_date = %(now)s,
+                       write_date = NOW() AT TIME ZONE 'UTC',
                        write_uid = %(uid)s
                   FROM account_late_charge_notice_rel rel
                  WHERE rel.notice_id = ANY(%(notice_ids)s)
@@ -479,7 +479,7 @@ class AccountDunningNotice(models.Model):
             )
             SELECT id FROM sent
             """,
-            date=date, now=self.env.cr.now(), uid=self.env.uid, to_conclude=to_conclude, notice_ids=self.ids,
+            date=date, uid=self.env.uid, to_conclude=to_conclude, notice_ids=self.ids,
         ))
         self.invalidate_recordset(flush=False)
         self.env['account.late.charge'].invalidate_model(['state'], flush=False)

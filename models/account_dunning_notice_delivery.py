@@ -338,9 +338,9 @@ class AccountDunningNotice(models.Model):
     def _render_mails(self):
         """The mails of the notices, one rendering per template. They are kept out of Odoo's own mail queue: only
         `_hand_over` takes them."""
-        for template, notices in self.filtered('email_to').grouped(
-            lambda notice: notice._get_mail_template()
-        ).items():
+        mailed = self.filtered('email_to')
+        templates = {level: notices[:1]._get_mail_template() for level, notices in mailed.grouped('level_id').items()}
+        for template, notices in mailed.grouped(lambda notice: templates[notice.level_id]).items():
             mails = template.sudo().send_mail_batch(
                 notices.ids, email_values={'state': 'cancel', 'auto_delete': False})
             invoice_pdfs = notices.filtered('level_id.attach_invoices')._get_invoice_pdfs()

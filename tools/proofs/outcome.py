@@ -80,7 +80,8 @@ class Outcome:
     def is_bad(self):
         return bool(
             self.several or self.doubled or self.undelivered or self.unnoticed or self.level_without_notice
-            or self.notice_without_level or self.not_concluded or set(self.times) - {1} or set(self.states) - {"sent", "cancelled"}
+            or self.notice_without_level or self.not_concluded or set(self.times) - {1}
+            or set(self.states) - {"sent", "cancelled"}
         )  # fmt: skip
 
     def balance_lines(self):
