@@ -218,6 +218,7 @@ class AccountDunningAging(models.Model):
             COALESCE(item.date_maturity, item.date) AS date_maturity, item.currency_id, item.dunning_level_id,
             item.dunning_last_date
             """)
+        known, collector = self.env['account.dunning.collector.rule'].sudo()._get_known_collector(company, 'customer')
         return SQL(
             """
             SELECT id, company_id, company_currency_id, partner_id, user_id, level_id, move_id, move_type, date,
@@ -272,6 +273,7 @@ class AccountDunningAging(models.Model):
                            ) open
                  LEFT JOIN account_move move ON move.id = open.move_id
                  LEFT JOIN res_partner customer ON customer.id = open.partner_id
+                 %(known)s
                  LEFT JOIN (
                             SELECT DISTINCT ON (line.move_line_id) line.move_line_id, line.level_id
                               FROM account_dunning_notice_line line
@@ -287,8 +289,7 @@ class AccountDunningAging(models.Model):
                 SQL("CASE WHEN age = %s THEN amount ELSE 0 END AS %s", int(bucket), SQL.identifier(f'amount_{bucket}'))
                 for bucket in BUCKETS),
             company_currency=company.currency_id.id,
-            collector=self.env['account.dunning.collector.rule'].sudo()._get_known_collector_expression(
-                company, 'customer'),
+            known=known, collector=collector,
             columns=columns, late=late, age=age, condition=condition, date=date, company=company.id,
             reminded=SQL() if partner_ids is None else SQL("AND notice.partner_id = ANY(%s)", list(partner_ids)),
         )

@@ -84,16 +84,16 @@ class AccountDunningCollectorRule(models.Model):
             by_hand=by_hand, company=company.id, amount=amount, customer=alias)
 
     @api.model
-    def _get_known_collector_expression(self, company, customer):
+    def _get_known_collector(self, company, customer):
         """The collector as the follow-up knows them, for queries that do not work out what is overdue.
 
         :param res.company company:
         :param str customer: alias of `res_partner` in the query
-        :return: an expression, the id of a user or NULL
-        :rtype: SQL
+        :return: a join, and an expression: the id of a user or NULL
+        :rtype: tuple[SQL, SQL]
         """
         by_hand = self.env['res.partner'].sudo().with_company(company)._field_to_sql(customer, 'dunning_user_id')
-        return SQL(
-            "COALESCE(%(by_hand)s, (SELECT known.user_id FROM account_dunning_followup known "
-            "WHERE known.company_id = %(company)s AND known.partner_id = %(customer)s.id))",
-            by_hand=by_hand, company=company.id, customer=SQL.identifier(customer))
+        join = SQL(
+            "LEFT JOIN account_dunning_followup known ON known.company_id = %s AND known.partner_id = %s.id",
+            company.id, SQL.identifier(customer))
+        return join, SQL("COALESCE(%s, known.user_id)", by_hand)
