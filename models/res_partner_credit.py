@@ -13,7 +13,6 @@ CREDIT_TERMS_IN_ORDER = (
     'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_control_policy', 'credit_hold',
     'credit_hold_reason',
 )
-CREDIT_TERMS = frozenset((*CREDIT_TERMS_IN_ORDER, 'use_partner_credit_limit'))
 # What makes a contact's terms those of another one
 CREDIT_HOLDERS = frozenset(('parent_id', 'is_company', 'child_ids'))
 
@@ -110,7 +109,7 @@ class ResPartner(models.Model):
         return partners
 
     def write(self, vals):
-        if self._may_change_credit_terms() or not CREDIT_TERMS.union(CREDIT_HOLDERS).intersection(vals):
+        if self._may_change_credit_terms() or not self._get_guarded_terms().intersection(vals):
             return super().write(vals)
         before = self._with_contacts()._snapshot_credit_terms()
         result = super().write(vals)
@@ -128,6 +127,20 @@ class ResPartner(models.Model):
             or user.has_group('account.group_account_manager')
         )
 
+    @api.model
+    def _get_credit_terms_fields(self):
+        """What is agreed with a customer, see `_check_credit_terms()`; for addons that agree on more.
+
+        :return: names of company-dependent fields
+        :rtype: tuple[str]
+        """
+        return CREDIT_TERMS_IN_ORDER
+
+    @api.model
+    def _get_guarded_terms(self):
+        """The fields that may lead to other terms."""
+        return CREDIT_HOLDERS.union(self._get_credit_terms_fields(), ('use_partner_credit_limit',))
+
     def _with_contacts(self):
         """The partners and all contacts below them: Odoo writes those of a form with all rights."""
         if not self.sudo().with_context(active_test=False).child_ids:
@@ -139,8 +152,9 @@ class ResPartner(models.Model):
 
         :rtype: dict[res.partner, tuple[res.partner, tuple]]
         """
+        fnames = self._get_credit_terms_fields()
         return {
-            partner: (holder, tuple(holder[fname] for fname in CREDIT_TERMS_IN_ORDER))
+            partner: (holder, tuple(holder[fname] for fname in fnames))
             for partner in self.sudo()
             for holder in partner.commercial_partner_id
         }
@@ -152,14 +166,15 @@ class ResPartner(models.Model):
         :param dict before: of `_snapshot_credit_terms`; empty for new contacts
         :raise AccessError: when the terms that count for a contact are others now
         """
-        usual = tuple(self._fields[fname].get_company_dependent_fallback(self) for fname in CREDIT_TERMS_IN_ORDER)
+        fnames = self._get_credit_terms_fields()
+        usual = tuple(self._fields[fname].get_company_dependent_fallback(self) for fname in fnames)
         for partner, (holder, terms) in self._snapshot_credit_terms().items():
             old_holder, old_terms = before.get(partner, (holder.browse(), usual))
             if holder != partner and not old_holder:
                 continue  # a new contact of a customer has no terms of its own
             if holder == partner and old_holder not in (partner, old_holder.browse()):
                 # A contact that becomes a customer of its own begins as any new one.
-                partner.write(dict(zip(CREDIT_TERMS_IN_ORDER, usual, strict=True)))
+                partner.write(dict(zip(fnames, usual, strict=True)))
             elif [value or False for value in terms] != [value or False for value in old_terms]:
                 raise AccessError(self.env._(
                     "Only a credit manager or an accounting administrator can change the credit limit, policy or hold "
