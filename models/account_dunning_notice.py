@@ -197,7 +197,7 @@ class AccountDunningNotice(models.Model):
             'is_in_doubt': False,
             'handover_date': False,
         })
-        self.env.ref('account_dunning.ir_cron_dunning_send').sudo()._trigger()
+        self._wake_senders()
 
     def _leave_out_doubtful(self):
         """Whether a customer has got a reminder already is decided for each one, not by a click on a list.

@@ -106,6 +106,14 @@ class AccountDunningNotice(models.Model):
             commit()
 
     @api.model
+    def _wake_senders(self):
+        """Wake the scheduled action that works off the queue, and its copies: Odoo runs a scheduled action in one
+        process at a time, so an administrator duplicates it to have several work at the same queue."""
+        sender = self.env.ref('account_dunning.ir_cron_dunning_send').sudo()
+        for action in sender | sender.search([('model_id', '=', sender.model_id.id), ('code', '=', sender.code)]):
+            action._trigger()
+
+    @api.model
     def _has_time_left(self):
         """Whether another batch fits into this turn of the worker.
 

@@ -108,6 +108,21 @@ class TestDelivery(DunningMailCommon):
         self.assertTrue(notice.attachment_id)
 
     @freeze_time('2024-03-10 08:00:00')
+    def test_copies_of_the_scheduled_action_work_at_the_same_queue(self):
+        sender = self.env.ref('account_dunning.ir_cron_dunning_send').sudo()
+        other = sender.copy()
+        triggers = self.env['ir.cron.trigger'].sudo()
+        before = triggers.search([])
+        _line, notice = self._queue_notice()
+        self.assertEqual((triggers.search([]) - before).cron_id, sender | other)
+        with self.enter_registry_test_mode():
+            self.assertIs(other.method_direct_trigger(), True)
+        self._run_cron('ir_cron_dunning_send')
+        notice.invalidate_recordset()
+        self.assertEqual(notice.state, 'sent')
+        self.assertEqual(self._get_recipients(), ['a@example.com'])
+
+    @freeze_time('2024-03-10 08:00:00')
     def test_sending_twice_sends_once(self):
         _line, notice = self._queue_notice()
         self._run_cron('ir_cron_dunning_send')
