@@ -133,6 +133,13 @@ class StockPicking(models.Model):
             view_id = self.env['ir.model.data']._xmlid_to_res_id(CREDIT_VIEWS[view_type]) or None
         return super().get_view(view_id, view_type, **options)
 
+    @api.model
+    def get_empty_list_help(self, help_message):
+        # EXTENDS 'stock': which tells everybody how to make a transfer
+        if self.env.context.get('held_deliveries'):
+            return help_message
+        return super().get_empty_list_help(help_message)
+
     def _check_credit_fields(self, vals):
         """:raise AccessError: when the outcome of a check is written directly"""
         if CREDIT_FIELDS.intersection(vals):

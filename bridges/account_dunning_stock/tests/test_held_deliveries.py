@@ -23,6 +23,13 @@ class TestHeldDeliveries(DeliveryCommon):
 
     #=== SCREENS ===#
 
+    def test_empty_list_says_what_it_is_for(self):
+        action = self.env.ref('account_dunning_stock.stock_picking_action_credit')
+        pickings = self.env['stock.picking'].with_context(held_deliveries=True)
+        self.assertIn("'held_deliveries': True", action.context)
+        self.assertEqual(pickings.get_empty_list_help(action.help), action.help)
+        self.assertNotEqual(self.env['stock.picking'].get_empty_list_help(action.help), action.help)
+
     def test_warehouse_and_salesperson_see_words_without_amounts(self):
         self._hold()
         for user in (self.packer, self.salesperson):
