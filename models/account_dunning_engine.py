@@ -196,10 +196,10 @@ class AccountDunningEngine(models.AbstractModel):
         :return: by id of the partner
         :rtype: dict[int, SQL]
         """
-        nobody = [-1]
-        query = self._get_query(company, date, nobody)
+        customer = object()  # equal to nothing else, so that only its own places are filled
+        query = self._get_query(company, date, [customer])
         return {
-            partner_id: SQL(query.code, *([partner_id] if param == nobody else param for param in query.params))
+            partner_id: SQL(query.code, *([partner_id] if param == [customer] else param for param in query.params))
             for partner_id in partner_ids
         }
 

@@ -96,8 +96,9 @@ class AccountDunningNotice(models.Model):
             messages, reasons = notices._record_mails(session)
             made = {
                 notice.id: SealedMail(notice, *messages[notice.id]) for notice in notices if notice.id not in reasons}
-            notices.browse(made)._keep_mail_sources(made)
-            notices.browse(made)._take_first_look(made, date)
+            if made:
+                notices.browse(made)._keep_mail_sources(made)
+                notices.browse(made)._take_first_look(made, date)
             sealed.update(made)
             errors.update((notice_id, DeliveryError(reason)) for notice_id, reason in reasons.items())
 
@@ -168,8 +169,6 @@ class AccountDunningNotice(models.Model):
         """
         engine = self.env['account.dunning.engine']
         company, line_ids = self.company_id, self.line_ids.move_line_id.ids
-        if not line_ids:
-            return
         customers = self.partner_id.commercial_partner_id
         queries = engine._get_query_of_each(company, date, customers.ids)
         rows = {row[0]: row for row in self.env.execute_query(SQL(
@@ -246,8 +245,9 @@ class AccountDunningNotice(models.Model):
         return bool(marked)
 
     def _is_unchanged(self, mail):
-        """The last look, in the transaction that sends: has anything come in since the mail was made?"""
-        return self.env.execute_query(mail.look) == mail.verdicts
+        """The last look, in the transaction that sends: has anything come in since the mail was made? What can't be
+        looked at does not go out."""
+        return bool(mail.verdicts) and self.env.execute_query(mail.look) == mail.verdicts
 
     def _open_smtp(self, session, server_id, smtp_from):
         """The batch's connection to the mail server; a server that has hung up meanwhile is called again, one that
@@ -352,7 +352,7 @@ class SealedMail:
         self.messages = messages
         self.condition = notice._get_sealed_condition()
         self.invoices_charges = notice.level_id.charge == 'invoice' and bool(notice.charge_ids)
-        self.look, self.verdicts = SQL("SELECT 1 WHERE FALSE"), []  # see `_take_first_look`
+        self.look, self.verdicts = None, []  # see `_take_first_look`
 
 
 class Recorder:

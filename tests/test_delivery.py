@@ -215,6 +215,16 @@ class TestDelivery(DunningMailCommon):
                     self.assertRecordValues(notice, [{'state': 'sent', 'amount_due': 70.0}])
 
     @freeze_time('2024-03-10 08:00:00')
+    def test_mail_whose_lines_nobody_can_look_at_does_not_go_out(self):
+        _line, notice = self._queue_notice()
+        with patch.object(type(notice), '_take_first_look', lambda *args: None):
+            self._run_cron('ir_cron_dunning_send')
+        self.assertRecordValues(notice, [{'state': 'queued', 'handover_date': False}])
+        self.assertFalse(self.sink.mails)
+        self._run_cron('ir_cron_dunning_send')
+        self.assertEqual(len(self.sink.mails), 1)
+
+    @freeze_time('2024-03-10 08:00:00')
     @mute_logger('odoo.addons.account_dunning.utils.isolate')
     def test_what_follows_from_the_sending_is_made_up_for(self):
         """A worker that was cut off after its mails had gone out: nothing is sent again, and nothing is forgotten."""

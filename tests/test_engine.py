@@ -1,5 +1,6 @@
 from odoo import fields
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from .common import DunningCommon
 
@@ -457,6 +458,29 @@ class TestEngine(DunningCommon):
         self._assert_reason(line, '2024-03-10', 'due')
         self.procedure.min_amount = 50.01
         self._assert_reason(line, '2024-03-10', 'below_minimum')
+
+    # === the query made once for many ===
+
+    def test_query_of_each_customer_says_the_same_as_one_for_them(self):
+        """Whatever stands in the rules: without any procedure the query holds `-1` and `0` in many places."""
+        for partner in (self.partner_a, self.partner_b):
+            self._create_due_invoice('2024-03-01', partner=partner)
+        date = fields.Date.to_date('2024-03-10')
+        select = SQL("SELECT * FROM verdict ORDER BY id")
+        Engine = self.env['account.dunning.engine']
+        nothing = self.env['account.dunning.procedure']
+        for name, procedures in (("with a procedure", None), ("without any", nothing)):
+            with self.subTest(name):
+                if procedures is not None:
+                    self.patch(type(Engine), '_get_procedures', lambda *args: nothing)
+                self.env.registry.clear_cache()
+                partners = self.partner_a + self.partner_b
+                queries = Engine._get_query_of_each(self.company, date, partners.ids)
+                for partner in partners:
+                    rows = self.env.execute_query_dict(SQL("%s %s", queries[partner.id], select))
+                    self.assertTrue(rows)
+                    self.assertEqual(rows, Engine._execute(self.company, date, select, partner.ids))
+        self.env.registry.clear_cache()
 
     # === one notice at a time ===
 
