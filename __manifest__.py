@@ -74,6 +74,8 @@
         # Credit control.
         'wizard/sale_order_release_views.xml',
         'views/account_credit_exposure_views.xml',
+        'views/account_credit_cover_views.xml',
+        'views/account_credit_group_views.xml',
         'views/res_config_settings_credit_views.xml',
         'views/res_partner_credit_views.xml',
         'views/sale_order_views.xml',

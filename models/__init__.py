@@ -64,8 +64,10 @@ from . import res_partner_statement
 from . import res_partner_complete
 
 # Credit control
+from . import account_credit_cover
 from . import account_credit_event
 from . import account_credit_exposure
+from . import account_credit_group
 from . import payment_transaction
 from . import res_partner_credit
 from . import sale_order

@@ -1,13 +1,14 @@
 from typing import NamedTuple
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_list, formatLang, ormcache
+from odoo.tools import SQL, format_date, format_list, formatLang, ormcache
 
 from .sale_order_line import IS_PARTLY_DONE
 
 # The columns that the exposure is computed from: they are written to the database before it is read.
 EXPOSURE_SOURCES = {
     'account.account': ['account_type'],
+    'account.credit.cover': ['amount', 'company_id', 'currency_id', 'date_from', 'date_until', 'partner_id'],
     'account.move': [
         'amount_total_signed', 'company_id', 'currency_id', 'invoice_currency_rate', 'move_type', 'partner_id',
         'payment_state', 'state',
@@ -45,10 +46,18 @@ class CreditAmounts(NamedTuple):
     paid_online: float = 0.0  # paid online for any of these, not in the ledger yet
     level_id: int = False  # a dunning level of an open bill that asks for a credit hold
     elsewhere: float = 0.0  # owed, and known to another addon only, such as on account at a till
+    covered: float = 0.0  # insured, guaranteed or deposited
+    uncounted_cover: bool = False  # there is more cover, in a currency without a rate
+    others: float = 0.0  # owed by the others that share the customer's limit
+    others_risk: float = 0.0  # of it, what is not covered
 
     @property
     def total(self):
         return self.receivable + self.draft + self.orders + self.elsewhere - self.paid_online
+
+    def get_risk(self, total):
+        """What of the customer's exposure is not covered; a credit balance stays one."""
+        return min(total, max(total - self.covered, 0.0))
 
 
 class AccountCreditExposure(models.Model):
@@ -91,6 +100,18 @@ class AccountCreditExposure(models.Model):
         help="Paid or authorized online, not in the ledger yet.")
     amount_total = fields.Monetary(
         string="Exposure", compute='_compute_amounts')
+    amount_covered = fields.Monetary(
+        string="Covered", compute='_compute_amounts',
+        help="Insured, guaranteed or deposited, as of today, in company currency.")
+    own_risk = fields.Monetary(
+        string="Own risk", compute='_compute_amounts', help="The exposure without what is covered.")
+    amount_others = fields.Monetary(
+        string="The others owe", compute='_compute_amounts',
+        help="What the other customers that share the limit owe and are about to owe.")
+    amount_compared = fields.Monetary(
+        string="Counts against the limit", compute='_compute_amounts')
+    group_name = fields.Char(string="Limit shared as", compute='_compute_amounts')
+    limit_note = fields.Char(string="Note about the limit", compute='_compute_amounts')
     credit_limit = fields.Monetary(
         string="Credit limit",
         compute='_compute_amounts',
@@ -107,7 +128,7 @@ class AccountCreditExposure(models.Model):
     #=== COMPUTE METHODS ===#
 
     @api.depends('partner_id', 'company_id')
-    @api.depends_context('uid', 'credit_order_id')
+    @api.depends_context('uid', 'lang', 'credit_order_id')
     def _compute_amounts(self):
         # Salespeople see the sums of a ledger and of orders that they may not read.
         order = self._get_order_at_hand()
@@ -129,9 +150,28 @@ class AccountCreditExposure(models.Model):
                 exposure.amount_order = order_amount
                 exposure.amount_paid_online = values.paid_online + order_paid
                 exposure.amount_total = company.currency_id.round(values.total + order_amount - order_paid)
+                exposure.amount_covered = values.covered
+                exposure.own_risk = max(values.get_risk(exposure.amount_total), 0.0)
+                exposure.amount_others = values.others
+                exposure.amount_compared = self._get_amount_compared(company, values, exposure.amount_total)
+                exposure.group_name = terms[partner].group_name
+                exposure.limit_note = self._get_limit_note(company, partner, terms[partner], values, date)
                 exposure.credit_limit = terms[partner].limit
                 exposure.amount_available = (
-                    max(exposure.credit_limit - exposure.amount_total, 0.0) if exposure.credit_limit else 0.0)
+                    max(exposure.credit_limit - exposure.amount_compared, 0.0) if exposure.credit_limit else 0.0)
+
+    def _get_limit_note(self, company, partner, terms, owed, date):
+        """What is to be said about the limit beside the figures, in the words of an internal user."""
+        notes = []
+        if terms.in_doubt:
+            notes.append(self._explain_doubt(company, partner, terms))
+        elif terms.stated_currency_id and terms.stated_currency_id != company.currency_id.id:
+            notes.append(self.env._("The limit is %(limit)s.", limit=self._format_limit(company, terms)))
+        if owed.uncounted_cover:
+            notes.append(self.env._(
+                "Cover in a currency that has no exchange rate on %(date)s is not counted.",
+                date=format_date(self.env, date)))
+        return ' '.join(notes)
 
     def _get_order_at_hand(self):
         """The quotation that the breakdown was opened from, if the user may read it; for display only."""
@@ -219,9 +259,12 @@ class AccountCreditExposure(models.Model):
     def _get_amounts(self, customers, date, lock=False):
         """What customers owe and are about to owe, in one or two queries for each root company however many they are.
 
+        Customers that share a limit also learn what the others of their group owe.
+
         :param dict customers: the customers (`res.partner`, commercial entities) of each root company
-        :param date date: "today": what is overdue on that day
-        :param bool lock: write the customers' rows, so that no other transaction can check the same customers now
+        :param date date: "today": what is overdue on that day, and which cover counts
+        :param bool lock: write the customers' rows, and those of their groups, so that no other transaction can check
+            the same customers now
         :return: the amounts, in company currency, by id of customer and id of root company
         :rtype: dict[tuple[int, int], CreditAmounts]
         """
@@ -234,23 +277,112 @@ class AccountCreditExposure(models.Model):
             self.env[model].flush_model(fnames)
         for company in sorted(customers, key=lambda company: company.id):  # one order of locking for everybody
             if customers[company]:
-                amounts.update(self._get_amounts_of_company(company, customers[company], date, lock))
+                members = self._get_group_members(company, customers[company], lock)
+                figures = self._get_amounts_of_company(
+                    company, customers[company].union(*members.values()), date, lock)
+                self._add_others(company, figures, members)
+                amounts.update({key: figures[key] for key in amounts if key in figures})
         return amounts
+
+    @api.model
+    def _get_group_members(self, company, customers, lock):
+        """Who shares a limit with the customers.
+
+        :param bool lock: write the groups' rows: one group is checked by one transaction at a time
+        :return: all customers of each group that one of the customers is in
+        :rtype: dict[account.credit.group, res.partner]
+        """
+        groups = customers.sudo().with_company(company).credit_group_id
+        if not groups:
+            return {}
+        if lock:
+            groups._lock()
+        return groups._get_members()
+
+    @api.model
+    def _add_others(self, company, figures, members):
+        """Tell each customer of a group what the others owe.
+
+        :param dict figures: CreditAmounts by id of customer and root company; completed
+        :param dict members: see `_get_group_members()`
+        """
+        for partners in members.values():
+            keys = [(partner.id, company.id) for partner in partners]
+            total = sum(figures[key].total for key in keys)
+            risk = sum(figures[key].get_risk(figures[key].total) for key in keys)
+            for key in keys:
+                own = figures[key]
+                figures[key] = own._replace(
+                    others=company.currency_id.round(total - own.total),
+                    others_risk=company.currency_id.round(risk - own.get_risk(own.total)))
+
+    @api.model
+    def _get_amount_compared(self, company, owed, total):
+        """What is compared with the limit: what the customer owes and those that share the limit; without what is
+        covered, where the company says so.
+
+        :param CreditAmounts owed: of the customer
+        :param float total: what they owe, with the document at hand
+        :return: in company currency
+        :rtype: float
+        """
+        if company.sudo().root_id.credit_cover_counts:
+            return company.currency_id.round(owed.get_risk(total) + owed.others_risk)
+        return company.currency_id.round(total + owed.others)
+
+    @api.model
+    def _get_excess(self, company, terms, owed, total):
+        """By how much what counts is over the limit, in company currency; 0 within it (float)."""
+        if not terms.limit:
+            return 0.0
+        return max(company.currency_id.round(self._get_amount_compared(company, owed, total) - terms.limit), 0.0)
+
+    @api.model
+    def _get_rates_of_day(self, currencies, company, date):
+        """What one unit of each currency is worth in company currency. Nothing is guessed: Odoo itself would take the
+        first rate that was entered later, or 1.
+
+        :param res.currency currencies: any
+        :param res.company company: whose rates count, may be a branch
+        :param date date: the last rate until that day counts
+        :return: the factor; None: there is no rate
+        :rtype: dict[res.currency, float | None]
+        """
+        own = company.sudo().currency_id
+        foreign = currencies.sudo() - own
+        known = {
+            currency.id for [currency] in self.env['res.currency.rate'].sudo()._read_group(
+                [('currency_id', 'in', foreign.ids), ('name', '<=', date),
+                 ('company_id', 'in', (False, company.sudo().root_id.id))], ['currency_id'])
+        } if foreign else set()
+        return {
+            currency: 1.0 if currency == own else currency._get_conversion_rate(currency, own, company, date)
+            if currency.id in known else None
+            for currency in own | foreign
+        }
 
     @api.model
     def _get_amounts_of_company(self, company, customers, date, lock):
         rows = self.env.execute_query(self._get_amounts_query(company, customers, date, lock))
         rest_ids = [partner_id for partner_id, *_figures, has_rest in rows if has_rest]
+        currency_ids = {int(currency_id) for *_figures, covers, _has_rest in rows for currency_id in covers or ()}
+        rates = self._get_rates_of_day(self.env['res.currency'].browse(currency_ids), company, date)
+        rates = {currency.id: rate for currency, rate in rates.items()}
         rest = {
             partner_id: figures
             for partner_id, *figures in self.env.execute_query(self._get_rest_query(company, rest_ids))
         } if rest_ids else {}
         amounts = {}
-        for partner_id, level_id, receivable, overdue, old_debt, draft, orders, _has_rest in rows:
+        for partner_id, level_id, receivable, overdue, old_debt, draft, orders, covers, _has_rest in rows:
             orders_rest, paid_online = rest.get(partner_id, (0, 0))
             figures = (receivable, overdue, old_debt, draft, orders + orders_rest, paid_online)
+            factors = [(amount, rates[int(currency_id)]) for currency_id, amount in (covers or {}).items()]
             amounts[partner_id, company.id] = CreditAmounts(
-                *map(company.currency_id.round, figures), level_id or False)
+                *map(company.currency_id.round, figures),
+                level_id=level_id or False,
+                covered=company.currency_id.round(sum(amount * rate for amount, rate in factors if rate)),
+                uncounted_cover=any(rate is None for _amount, rate in factors),
+            )
         return amounts
 
     @api.model
@@ -263,7 +395,7 @@ class AccountCreditExposure(models.Model):
         :param CreditAmounts owed: what they owe, without the document
         :param float total: what they owe, with the document, in company currency
         :param bool with_document: the document adds to what they owe
-        :return: a sentence for internal users per reason: limit, hold, level, overdue
+        :return: a sentence for internal users per reason: limit, rate, hold, level, overdue
         :rtype: dict[str, str]
         """
         currency = company.currency_id
@@ -272,8 +404,11 @@ class AccountCreditExposure(models.Model):
         without_policy = terms.policy == 'off'
         if without_policy and (terms.own_policy or not company.account_use_credit_limit):
             return reasons
-        if terms.limit and currency.compare_amounts(total, terms.limit) > 0:
-            reasons['limit'] = self._explain_limit(company, partner, terms.limit, total, owed, with_document)
+        compared = self._get_amount_compared(company, owed, total)
+        if terms.limit and currency.compare_amounts(compared, terms.limit) > 0:
+            reasons['limit'] = self._explain_limit(company, partner, terms, total, owed, with_document)
+        elif terms.in_doubt:
+            reasons['rate'] = self._explain_doubt(company, partner, terms)
         if without_policy:
             return reasons
         if terms.hold:
@@ -297,21 +432,63 @@ class AccountCreditExposure(models.Model):
         return reasons
 
     @api.model
-    def _explain_limit(self, company, partner, limit, total, owed, with_document):
+    def _explain_limit(self, company, partner, terms, total, owed, with_document):
         """Odoo's own words, and what is counted."""
         currency = company.currency_id
+        limit = self._format_limit(company, terms)
         message = self.env._(
             "%(partner_name)s has reached its credit limit of: %(credit_limit)s",
-            partner_name=partner.name, credit_limit=formatLang(self.env, limit, currency_obj=currency))
+            partner_name=partner.name, credit_limit=limit,
+        ) if not terms.group_id else self.env._(
+            "%(partner_name)s has reached the credit limit that it shares with others (%(group)s): %(credit_limit)s",
+            partner_name=partner.name, group=terms.group_name, credit_limit=limit)
+        lines = [message, self._explain_total(company, total, owed, with_document)]
+        own_risk_counts = company.sudo().root_id.credit_cover_counts
+        if own_risk_counts and owed.covered:
+            lines.append(self.env._(
+                "Of this, %(covered)s is covered: own risk %(risk)s",
+                covered=formatLang(self.env, min(owed.covered, max(total, 0.0)), currency_obj=currency),
+                risk=formatLang(self.env, max(owed.get_risk(total), 0.0), currency_obj=currency)))
+        if terms.group_id:
+            lines.append(self.env._(
+                "The others that share the limit owe %(others)s: %(total)s in all",
+                others=formatLang(
+                    self.env, owed.others_risk if own_risk_counts else owed.others, currency_obj=currency),
+                total=formatLang(
+                    self.env, self._get_amount_compared(company, owed, total), currency_obj=currency)))
+        return '\n'.join(lines)
+
+    @api.model
+    def _format_limit(self, company, terms):
+        """The limit as it counts, and as it is stated where that is in another currency."""
+        limit = formatLang(self.env, terms.limit, currency_obj=company.currency_id)
+        if not terms.stated_currency_id or terms.stated_currency_id == company.currency_id.id:
+            return limit
+        stated = formatLang(
+            self.env, terms.stated_amount, currency_obj=self.env['res.currency'].browse(terms.stated_currency_id))
+        return self.env._("%(stated)s (%(limit)s at today's rate)", stated=stated, limit=limit)
+
+    @api.model
+    def _explain_doubt(self, company, partner, terms):
+        """The limit is stated in a currency without a rate: nobody can say whether it is reached."""
+        currency = self.env['res.currency'].browse(terms.stated_currency_id)
+        return self.env._(
+            "The credit limit of %(customer)s is %(limit)s, and there is no exchange rate for %(currency)s: nobody can "
+            "say whether it is reached.",
+            customer=partner.name, limit=formatLang(self.env, terms.stated_amount, currency_obj=currency),
+            currency=currency.name)
+
+    @api.model
+    def _explain_total(self, company, total, owed, with_document):
         counted = self._get_counted_parts(owed)
         if with_document:
             counted.append(self.env._("this document"))
-        amount = formatLang(self.env, total, currency_obj=currency)
+        amount = formatLang(self.env, total, currency_obj=company.currency_id)
         if counted:
-            return message + '\n' + self.env._(
+            return self.env._(
                 "Total amount due (including %(parts)s): %(total_credit)s",
                 parts=format_list(self.env, counted), total_credit=amount)
-        return message + '\n' + self.env._("Total amount due: %(total_credit)s", total_credit=amount)
+        return self.env._("Total amount due: %(total_credit)s", total_credit=amount)
 
     @api.model
     def _get_counted_parts(self, owed):
@@ -427,6 +604,19 @@ class AccountCreditExposure(models.Model):
                   JOIN account_move move ON move.partner_id = contact.contact_id
                   JOIN account_invoice_transaction_rel rel ON rel.invoice_id = move.id
                  WHERE move.payment_state NOT IN ('paid', 'reversed')
+            ), cover AS (
+                -- by currency: rates are not looked up here
+                SELECT partner_id, jsonb_object_agg(currency_id, amount) AS covers
+                  FROM (
+                    SELECT contact.partner_id, cover.currency_id, SUM(cover.amount) AS amount
+                      FROM contact
+                      JOIN account_credit_cover cover ON cover.partner_id = contact.contact_id
+                     WHERE cover.company_id IN %(branch_ids)s
+                       AND cover.date_from <= %(date)s
+                       AND (cover.date_until IS NULL OR cover.date_until >= %(date)s)
+                  GROUP BY contact.partner_id, cover.currency_id
+                  ) AS by_currency
+              GROUP BY partner_id
             )
             SELECT target.partner_id,
                    ledger.level_id,
@@ -435,11 +625,13 @@ class AccountCreditExposure(models.Model):
                    CASE WHEN %(old_date)s::date IS NULL THEN 0 ELSE GREATEST(ledger.old_debt, 0) END,
                    COALESCE(draft.draft, 0),
                    COALESCE(orders.orders, 0),
+                   cover.covers,
                    COALESCE(NOT orders.are_whole, FALSE) OR target.partner_id IN (SELECT partner_id FROM online)
               FROM target
          LEFT JOIN ledger USING (partner_id)
          LEFT JOIN draft USING (partner_id)
          LEFT JOIN orders USING (partner_id)
+         LEFT JOIN cover USING (partner_id)
             """,
             date=date,
             old_date=self._get_old_debt_date(company, date),

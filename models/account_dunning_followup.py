@@ -203,13 +203,19 @@ class AccountDunningFollowup(models.Model):
         """How much of the customer's limit is used: "8,200 of 10,000"."""
         for company, followups in self.grouped('company_id').items():
             customers = followups.partner_id.sudo().with_company(company)
-            terms = customers._get_credit_terms(company, company._get_dunning_today())
-            for followup, customer in zip(followups, followups.partner_id.sudo().with_company(company), strict=True):
-                limit = terms[customer].limit if terms[customer].policy != 'off' else 0.0
-                followup.credit_limit_text = False if not limit else self.env._(
+            date = company._get_dunning_today()
+            terms = customers._get_credit_terms(company, date)
+            Exposure, root = self.env['account.credit.exposure'].sudo(), company.sudo().root_id
+            customers = customers.filtered(lambda customer, terms=terms: (
+                terms[customer].policy != 'off' and terms[customer].limit))
+            amounts = Exposure._get_amounts({root: customers}, date)
+            for followup in followups:
+                owed = amounts.get((followup.partner_id.id, root.id))
+                followup.credit_limit_text = owed and self.env._(
                     "%(used)s of %(limit)s",
-                    used=format_amount(self.env, customer.credit_exposure, company.currency_id),
-                    limit=format_amount(self.env, limit, company.currency_id))
+                    used=format_amount(
+                        self.env, Exposure._get_amount_compared(company, owed, owed.total), company.currency_id),
+                    limit=format_amount(self.env, terms[followup.partner_id].limit, company.currency_id))
 
     def _compute_held_order_count(self):
         # Who looks after debts must know that orders wait, without being allowed to read orders.

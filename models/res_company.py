@@ -180,6 +180,21 @@ class ResCompany(models.Model):
              "the credit limit.",
     )
 
+    credit_cover_counts = fields.Boolean(
+        string="Compare the own risk with the limit",
+        help="What is insured, guaranteed or deposited does not count against a customer's credit limit. Else it is "
+             "shown only.",
+    )
+    credit_cover_notice_days = fields.Integer(
+        string="Announce the end of cover (days)",
+        default=30,
+        help="So many days before the cover of a customer's credit ends the credit managers get an activity.",
+    )
+
+    _credit_cover_notice_days_positive = models.Constraint(
+        'CHECK(credit_cover_notice_days >= 0)',
+        "The number of days before the end of cover can't be negative.",
+    )
     _credit_overdue_days_positive = models.Constraint(
         'CHECK(credit_overdue_days >= 0)',
         "The number of days of old debts can't be negative.",
@@ -196,6 +211,8 @@ class ResCompany(models.Model):
             'credit_overdue_days',
             'credit_overdue_amount',
             'credit_auto_release',
+            'credit_cover_counts',
+            'credit_cover_notice_days',
         ]
 
     #=== PAUSES: promises, payment plans ===#

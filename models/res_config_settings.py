@@ -23,6 +23,8 @@ class ResConfigSettings(models.TransientModel):
     credit_overdue_days = fields.Integer(related='company_id.credit_overdue_days', readonly=False)
     credit_overdue_amount = fields.Monetary(related='company_id.credit_overdue_amount', readonly=False)
     credit_auto_release = fields.Boolean(related='company_id.credit_auto_release', readonly=False)
+    credit_cover_counts = fields.Boolean(related='company_id.credit_cover_counts', readonly=False)
+    credit_cover_notice_days = fields.Integer(related='company_id.credit_cover_notice_days', readonly=False)
 
     @api.onchange('account_use_credit_limit')
     def _onchange_account_use_credit_limit(self):

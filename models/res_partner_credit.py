@@ -1,7 +1,7 @@
 from typing import NamedTuple
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, ValidationError
 
 CREDIT_READERS = ','.join((
     'account.group_account_invoice',
@@ -11,8 +11,13 @@ CREDIT_READERS = ','.join((
 ))
 CREDIT_TERMS_IN_ORDER = (
     'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_control_policy', 'credit_hold',
-    'credit_hold_reason',
+    'credit_hold_reason', 'credit_limit_currency_id', 'credit_limit_in_currency', 'credit_group_id',
 )
+CREDIT_KEEPERS = ','.join((
+    'account.group_account_invoice',
+    'account.group_account_readonly',
+    'account_dunning.group_credit_manager',
+))
 # What makes a contact's terms those of another one
 CREDIT_HOLDERS = frozenset(('parent_id', 'is_company', 'child_ids'))
 
@@ -25,6 +30,20 @@ class CreditTerms(NamedTuple):
     limit: float  # in company currency, temporary extra included; 0: no limit
     hold: bool
     hold_reason: str
+    stated_amount: float = 0.0  # the limit as it is stated, where that is in a currency of its own
+    stated_currency_id: int = False
+    group_id: int = False  # the limit is shared with the others of this group
+    group_name: str = ''
+    holder: tuple = ()  # whose limit it is: the key of what counts together
+
+    @property
+    def in_doubt(self):
+        """There is a limit, and no rate for its currency."""
+        return bool(self.stated_currency_id) and not self.limit
+
+    @property
+    def has_limit(self):
+        return bool(self.limit) or self.in_doubt
 
 
 class ResPartner(models.Model):
@@ -72,6 +91,31 @@ class ResPartner(models.Model):
         groups=CREDIT_READERS,
         help="The last day of the temporary extra; without an end date the extra does not count.",
     )
+    credit_limit_in_currency = fields.Float(
+        string="Limit in another currency",
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+        help="Instead of the credit limit in company currency; converted at the rate of the day.",
+    )
+    credit_limit_currency_id = fields.Many2one(
+        comodel_name='res.currency',
+        string="Currency of the limit",
+        company_dependent=True,
+        copy=False,
+        groups=CREDIT_READERS,
+    )
+    credit_group_id = fields.Many2one(
+        comodel_name='account.credit.group',
+        string="Shares the limit of",
+        company_dependent=True,
+        copy=False,
+        index='btree_not_null',
+        groups=CREDIT_KEEPERS,
+        help="The limit of the group counts for what all of its customers owe together, instead of their own limits.",
+    )
+    credit_cover_ids = fields.One2many(
+        comodel_name='account.credit.cover', inverse_name='partner_id', string="Cover", groups=CREDIT_KEEPERS)
     credit_exposure = fields.Monetary(
         string="Credit exposure",
         compute='_compute_credit_exposure',
@@ -98,6 +142,28 @@ class ResPartner(models.Model):
         if self.env.company.root_id.sudo().account_use_credit_limit:
             self.show_credit_limit = True
         return result
+
+    #=== CONSTRAINT METHODS ===#
+
+    @api.constrains('credit_limit_currency_id', 'credit_limit_in_currency')
+    def _check_credit_limit_in_currency(self):
+        for partner in self.sudo():
+            if partner.credit_limit_in_currency < 0:
+                raise ValidationError(self.env._(
+                    "The credit limit of %(customer)s can't be negative.", customer=partner.display_name))
+            if bool(partner.credit_limit_in_currency) != bool(partner.credit_limit_currency_id):
+                raise ValidationError(self.env._(
+                    "A credit limit in another currency needs both an amount and a currency: %(customer)s.",
+                    customer=partner.display_name))
+
+    @api.constrains('credit_group_id')
+    def _check_credit_group(self):
+        for partner in self.sudo():
+            if partner.credit_group_id and partner.credit_group_id.company_id != self.env.company:
+                raise ValidationError(self.env._(
+                    "%(group)s shares a limit of %(company)s: switch to that company to put %(customer)s in it.",
+                    group=partner.credit_group_id.name, company=partner.credit_group_id.company_id.name,
+                    customer=partner.display_name))
 
     #=== CRUD METHODS ===#
 
@@ -189,7 +255,8 @@ class ResPartner(models.Model):
         held = self.filtered('credit_hold')
         extras = self.filtered('credit_limit_extra').sorted('credit_limit_extra')[:1]
         return {
-            'credit_limit': min((limit for limit in self.mapped('credit_limit') if limit > 0), default=0.0),
+            **self._get_lowest_limit(),
+            'credit_group_id': self.credit_group_id._get_strictest().id,
             'credit_limit_extra': extras.credit_limit_extra,
             'credit_limit_extra_until': extras.credit_limit_extra_until,
             'credit_control_policy': max(self.mapped('credit_control_policy'), key=strictness.index),
@@ -197,11 +264,53 @@ class ResPartner(models.Model):
             'credit_hold_reason': held[:1].credit_hold_reason,
         }
 
+    def _with_limit_sharers(self):
+        """The customers (`self`: commercial entities), and all that share a limit with one of them in any company.
+
+        :return: with all rights
+        :rtype: res.partner
+        """
+        partners = self.sudo()
+        if not partners:
+            return partners
+        groups = self.env['account.credit.group'].sudo()
+        for [company] in groups._read_group([], ['company_id']):
+            groups |= partners.with_company(company).credit_group_id
+        return partners.union(*groups._get_members().values())
+
+    def _get_lowest_limit(self):
+        """The lowest of the customers' own limits in the company of the environment, as values to write. One in a
+        currency without a rate comes first: nobody can say that it is not the lowest.
+
+        :rtype: dict
+        """
+        company = self.env.company
+        rates = self.env['account.credit.exposure']._get_rates_of_day(
+            self.credit_limit_currency_id, company, company._get_dunning_today())
+        limits = []
+        for partner in self:
+            if currency := partner.credit_limit_currency_id:
+                amount = partner.credit_limit_in_currency
+                limits.append((amount * (rates[currency] or 0.0), {
+                    'credit_limit': partner.credit_limit,
+                    'credit_limit_currency_id': currency.id,
+                    'credit_limit_in_currency': amount,
+                }))
+            elif partner.credit_limit > 0:
+                limits.append((partner.credit_limit, {
+                    'credit_limit': partner.credit_limit,
+                    'credit_limit_currency_id': False,
+                    'credit_limit_in_currency': 0.0,
+                }))
+        return min(limits, key=lambda limit: limit[0])[1] if limits else {
+            'credit_limit': 0.0, 'credit_limit_currency_id': False, 'credit_limit_in_currency': 0.0}
+
     def _get_credit_terms(self, company, date):
         """What the company has agreed with customers.
 
         :param res.company company: the company that sells, may be a branch
-        :param datetime.date date: the temporary extra counts until its end date
+        :param datetime.date date: the temporary extra counts until its end date; a limit in another currency counts at
+            the rate of that day
         :return: the terms of each customer (`self`: commercial entities); the limit is in company currency
         :rtype: dict[res.partner, CreditTerms]
         """
@@ -210,14 +319,24 @@ class ResPartner(models.Model):
         company_policy = company.sudo().credit_control_policy or 'off'
         # Odoo's own switch rules: without it nothing is checked, whatever policy somebody has written.
         is_on = company.sudo().root_id.account_use_credit_limit
+        currencies = self.env['res.currency'].sudo().union(
+            chain[-1].credit_group_id.currency_id, *(views.credit_limit_currency_id for views in chain))
+        rates = self.env['account.credit.exposure']._get_rates_of_day(currencies, company, date) if currencies else {}
         terms = {}
         for partner, *views in zip(self, *chain, strict=True):
-            limit_view = next((view for view in views if view.credit_limit), views[0])
+            limit_view = next(
+                (view for view in views if view.credit_limit_in_currency or view.credit_limit), views[0])
+            group = views[-1].credit_group_id
             extra_view = next((view for view in views if view.credit_limit_extra), views[0])
             hold_view = next((view for view in views if view.credit_hold), None)
-            limit = limit_view.credit_limit
+            stated_currency = (group or limit_view)[
+                'currency_id' if group else 'credit_limit_currency_id']
+            stated = group.amount if group else limit_view.credit_limit_in_currency
+            limit = (
+                company.currency_id.round(stated * (rates[stated_currency] or 0.0)) if stated_currency
+                else limit_view.credit_limit)
             extra_until = extra_view.credit_limit_extra_until
-            if limit > 0 and extra_until and extra_until >= date:
+            if limit > 0 and extra_until and extra_until >= date and not group:
                 limit += extra_view.credit_limit_extra
             own_policy = next((view.credit_control_policy for view in views if view.credit_control_policy), '')
             if not is_on:
@@ -228,6 +347,11 @@ class ResPartner(models.Model):
                 limit=max(limit, 0.0),
                 hold=bool(hold_view),
                 hold_reason=hold_view.credit_hold_reason or '' if hold_view else '',
+                stated_amount=stated if stated_currency else 0.0,
+                stated_currency_id=stated_currency.id,
+                group_id=group.id,
+                group_name=group.name or '',
+                holder=(group._name, group.id) if group else (partner._name, partner.id),
             )
         return terms
 

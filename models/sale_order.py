@@ -24,7 +24,7 @@ ORDER_WORTH_FIELDS = frozenset({
 # What a customer's terms are read from, see `res.partner._get_credit_terms()`.
 TERMS_FIELDS = (
     'credit_control_policy', 'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_hold',
-    'credit_hold_reason',
+    'credit_hold_reason', 'credit_limit_currency_id', 'credit_limit_in_currency', 'credit_group_id',
 )
 # What a credit manager sees of orders
 CREDIT_VIEWS = {
@@ -42,10 +42,11 @@ class CreditDecision(NamedTuple):
     """Whether an order may be confirmed, and why not."""
 
     state: str  # the credit state that the order has, or gets when it is confirmed
-    reasons: tuple = ()  # limit, hold, level, overdue, rejected
+    reasons: tuple = ()  # limit, rate, hold, level, overdue, rejected
     message: str = ''  # the reasons in words, for internal users
     exposure: float = 0.0  # with this order, in company currency
     limit: float = 0.0  # in company currency, 0: no limit
+    excess: float = 0.0  # by how much what counts is over the limit, in company currency
 
     @property
     def needs_release(self):
@@ -161,10 +162,9 @@ class SaleOrder(models.Model):
         decisions = self.sudo()._decide_credit(with_exposure=True)
         for order in self:
             decision = decisions[order.id]
-            currency = order.company_id.currency_id
             order.credit_exposure = decision.exposure
             order.credit_limit = decision.limit
-            order.credit_excess = max(currency.round(decision.exposure - decision.limit), 0) if decision.limit else 0
+            order.credit_excess = decision.excess
             order.credit_needs_release = order.state in ('draft', 'sent') and decision.needs_release
             order.credit_reason = decision.message
 
@@ -407,12 +407,15 @@ class SaleOrder(models.Model):
                 {root: customers[root] - lock_customers[root] for root in same_day}, date))
 
         decisions = {}
-        confirming = defaultdict(BatchAhead)  # by customer and main company
+        confirming = defaultdict(BatchAhead)  # by whose limit it is, and main company
         for order in self.sudo():
             decision = decisions[order.id] = order._decide_credit_one(terms, amounts, confirming, with_exposure)
             if together and not decision.needs_release:
-                for partner in order._get_credit_customers():
-                    confirming[partner.id, order.company_id.root_id.id].orders.append(order)
+                for holder in {
+                    terms[partner.id, order.company_id.id].holder
+                    for partner in order._get_credit_customers() if order.company_id
+                }:
+                    confirming[holder, order.company_id.root_id.id].orders.append(order)
         return decisions
 
     def _decide_credit_one(self, terms, amounts, confirming, with_exposure=False):
@@ -428,10 +431,10 @@ class SaleOrder(models.Model):
         if not company or not debtor:
             return CreditDecision('none')
         weigh = partial(self._weigh_credit, company, debtor, terms, amounts, confirming)
-        policies, reasons, exposure, limit = weigh(self._get_credit_order_amount())
+        policies, reasons, exposure, limit, excess = weigh(self._get_credit_order_amount())
         # What is paid online makes the exposure smaller: it is looked up only where that matters.
         if (reasons or with_exposure) and (paid := self._get_credit_order_paid()):
-            policies, reasons, exposure, limit = weigh(self._get_credit_order_amount() - paid)
+            policies, reasons, exposure, limit, excess = weigh(self._get_credit_order_amount() - paid)
         blocking = any(policy == 'block' for _reason, _sentence, policy in reasons)
         message = '\n'.join(sentence for _reason, sentence, _policy in reasons)
         reasons = [reason for reason, _sentence, _policy in reasons]
@@ -453,33 +456,35 @@ class SaleOrder(models.Model):
             state = 'none'
         else:
             state = 'warning' if reasons else 'ok'
-        return CreditDecision(state, tuple(dict.fromkeys(reasons)), message, exposure, limit)
+        return CreditDecision(state, tuple(dict.fromkeys(reasons)), message, exposure, limit, excess)
 
     def _weigh_credit(self, company, debtor, terms, amounts, confirming, order_amount):
         """What speaks against the order if it adds that much to what its customers owe.
 
         :param float order_amount: in company currency
         :return: the policies of the customers; (reason, sentence, policy) for each reason; the debtor's exposure with
-            the order and their limit, in company currency
-        :rtype: tuple[set, list, float, float]
+            the order, their limit, and by how much it is exceeded, in company currency
+        :rtype: tuple[set, list, float, float, float]
         """
         root = company.root_id
         policies, reasons = set(), []
-        exposure = limit = 0.0
+        Exposure = self.env['account.credit.exposure']
+        exposure = limit = excess = 0.0
         for partner in self._get_credit_customers():
             agreed = terms[partner.id, company.id]
             owed = amounts.get((partner.id, root.id))
             if owed is None:
                 continue
-            total = company.currency_id.round(owed.total + confirming[partner.id, root.id].add_up() + order_amount)
+            total = company.currency_id.round(owed.total + confirming[agreed.holder, root.id].add_up() + order_amount)
             if partner == debtor:
                 exposure, limit = total, agreed.limit
+                excess = Exposure._get_excess(company, agreed, owed, total)
             policies.add(agreed.policy)
-            found = self.env['account.credit.exposure']._explain(
+            found = Exposure._explain(
                 company, partner, agreed, owed, total,
                 with_document=self.state in ('draft', 'sent') and self.amount_total > 0)
             reasons += [(reason, sentence, agreed.policy) for reason, sentence in found.items()]
-        return policies, reasons, exposure, limit
+        return policies, reasons, exposure, limit, excess
 
     def _get_credit_customers(self):
         """Who the order is checked for: the customer, and who gets the invoice; commercial entities."""
@@ -647,7 +652,7 @@ class SaleOrder(models.Model):
         company = self.env['res.company'].sudo().browse(company_id)
         debtor = self.env['res.partner'].sudo().browse(debtor_id)
         terms = debtor._get_credit_terms(company, company.root_id._get_dunning_today())[debtor]
-        if terms.policy == 'block' and terms.limit:
+        if terms.policy == 'block' and terms.has_limit:
             raise UserError(self.env._(
                 "%(order)s is confirmed on the account of %(customer)s: only a credit manager can move it to another "
                 "customer's.", order=self.name, customer=debtor.display_name))
@@ -914,7 +919,7 @@ class SaleOrder(models.Model):
 
         :param res.partner partners: whose receivables have changed
         """
-        customers = partners.commercial_partner_id
+        customers = partners.commercial_partner_id._with_limit_sharers()
         if not customers:
             return
         orders = self.sudo().search([
@@ -943,6 +948,7 @@ class SaleOrder(models.Model):
         if not self:
             return self
         customers = self.partner_id.commercial_partner_id | self.partner_invoice_id.commercial_partner_id
+        customers = customers._with_limit_sharers()
         freed_before = self.search([
             ('credit_state', '=', 'ok'),
             ('credit_hold_date', '!=', False),
@@ -973,6 +979,7 @@ class SaleOrder(models.Model):
     def _cron_recheck_credit(self, batch_size=100):
         """The safety net: free waiting orders that pass now, and confirm those that their customers have accepted."""
         commit = self.env['ir.cron']._commit_progress
+        self.env['account.credit.cover']._remind_of_ends()
         domain = [('credit_state', '=', 'hold'), ('state', 'in', ('draft', 'sent')),
                   ('company_id.credit_auto_release', '=', True)]
         held = self.search(domain, order='credit_hold_date, id')

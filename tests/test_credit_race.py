@@ -10,6 +10,7 @@ from odoo.tests import TransactionCase, tagged
 from odoo.tools import SQL, mute_logger
 
 ROUNDS = 50
+GROUP_ROUNDS = 20
 PATIENCE = 90  # seconds: longer than any confirmation takes, the wait of the two for each other included
 
 
@@ -34,13 +35,29 @@ class TestCreditRace(TransactionCase):
             partners = env['res.partner'].create([{
                 'name': f"Race {number}", 'credit_control_policy': 'block', 'credit_limit': 100.0,
             } for number in range(ROUNDS + 1)])
-            cls.partner_ids = partners.ids
+            # pairs of customers that share a limit, which is theirs instead of their own
+            sisters = env['res.partner'].create([{
+                'name': f"Race sister {number}", 'credit_control_policy': 'block', 'credit_limit': 1000.0,
+            } for number in range(2 * (GROUP_ROUNDS + 1))])
+            groups = env['account.credit.group'].create([{
+                'name': f"Race {number}", 'amount': 100.0,
+                'partner_ids': [Command.set(sisters[2 * number:2 * number + 2].ids)],
+            } for number in range(GROUP_ROUNDS + 1)])
+            cls.group_ids = groups.ids
+            cls.partner_ids = (partners + sisters).ids
             orders = env['sale.order'].create([{
                 'partner_id': partner.id,
                 'user_id': cls.user_id,
                 'order_line': [Command.create({
                     'product_id': cls.product_id, 'price_unit': 60.0, 'tax_ids': False})],
             } for partner in partners for _twice in range(2)])
+            sister_orders = env['sale.order'].create([{
+                'partner_id': sister.id,
+                'user_id': cls.user_id,
+                'order_line': [Command.create({
+                    'product_id': cls.product_id, 'price_unit': 60.0, 'tax_ids': False})],
+            } for sister in sisters])
+            cls.sister_pairs = [sister_orders.ids[start:start + 2] for start in range(0, len(sister_orders), 2)]
             cls.pairs = [orders.ids[start:start + 2] for start in range(0, len(orders), 2)]
         cls.addClassCleanup(cls._remove)
 
@@ -52,6 +69,7 @@ class TestCreditRace(TransactionCase):
             orders = env['sale.order'].search([('partner_id', 'in', cls.partner_ids)])
             orders._action_cancel()
             orders.unlink()
+            env['account.credit.group'].browse(cls.group_ids).unlink()
             env['res.partner'].browse(cls.partner_ids).unlink()
             env['product.product'].browse(cls.product_id).unlink()
             user = env['res.users'].browse(cls.user_id)
@@ -147,3 +165,27 @@ class TestCreditRace(TransactionCase):
             results = self._confirm_at_once(self.pairs[ROUNDS])
         self.assertEqual([error for error, _tries in results], [None, None])
         self.assertEqual(self._states(self.pairs[ROUNDS]), ['sale', 'sale'])
+
+    @mute_logger('odoo.sql_db', 'odoo.service.model')
+    def test_two_customers_that_share_a_limit_never_both_pass(self):
+        with patch.object(service.random, 'uniform', lambda start, end: 0.01):
+            for number, order_ids in enumerate(self.sister_pairs[:GROUP_ROUNDS]):
+                with self.subTest(round=number):
+                    results = self._confirm_at_once(order_ids)
+                    self.assertEqual(sorted(self._states(order_ids)), ['draft', 'sale'])
+                    passed, refused = sorted(results, key=lambda result: result[0] is not None)
+                    self.assertEqual(passed, (None, 1))
+                    self.assertIsInstance(refused[0], UserError)
+                    self.assertIn("shares with others", str(refused[0]))
+                    self.assertEqual(refused[1], 2, "refused only after it was tried again with a new snapshot")
+
+    @mute_logger('odoo.sql_db', 'odoo.service.model')
+    def test_without_the_row_of_the_group_both_pass(self):
+        with (
+            patch.object(self.registry['account.credit.group'], '_lock', lambda self: None),
+            patch.object(
+                self.registry['account.credit.exposure'], '_get_lock_query', lambda self, company: SQL("SELECT")),
+        ):
+            results = self._confirm_at_once(self.sister_pairs[GROUP_ROUNDS])
+        self.assertEqual([error for error, _tries in results], [None, None])
+        self.assertEqual(self._states(self.sister_pairs[GROUP_ROUNDS]), ['sale', 'sale'])

@@ -89,11 +89,9 @@ class StockPicking(models.Model):
         decisions = self._decide_credit(with_exposure=True)
         for picking in self:
             decision, picking_sudo = decisions[picking.id], picking.sudo()
-            currency = picking.company_id.currency_id
             picking.credit_exposure = decision.exposure
             picking.credit_limit = decision.limit
-            picking.credit_excess = (
-                max(currency.round(decision.exposure - decision.limit), 0) if decision.limit else 0)
+            picking.credit_excess = decision.excess
             picking.credit_reason = decision.message
             picking.credit_goods = picking_sudo._get_goods_amount()
             picking.credit_partner_id = picking_sudo._get_credit_debtor()
@@ -301,7 +299,8 @@ class StockPicking(models.Model):
             if validating and not decision.needs_release:
                 for line, quantity in picking._get_quantity_by_line(leaving[picking]).items():
                     ahead[line] += quantity
-                added[debtor.id, root.id] += more[picking]
+                if (debtor.id, picking.company_id.id) in terms:
+                    added[terms[debtor.id, picking.company_id.id].holder, root.id] += more[picking]
         return decisions
 
     def _decide_credit_one(self, customers, terms, amounts, leaving, more, ahead, added):
@@ -313,24 +312,26 @@ class StockPicking(models.Model):
         :param dict leaving: quantity of each move that leaves
         :param float more: what the debtor will owe more by it, in company currency
         :param dict ahead: quantity of each order line that leaves before it
-        :param dict added: what each debtor will owe more by what leaves before it, by id of debtor and root company
+        :param dict added: what debtors will owe more by what leaves before it, by whose limit it is and root company
         :rtype: CreditDecision
         """
         company, debtor = self.company_id, self._get_credit_debtor()
         root = company.root_id
         policies, reasons = set(), []
-        exposure = limit = 0.0
+        Exposure = self.env['account.credit.exposure']
+        exposure = limit = excess = 0.0
         for partner in customers:
             agreed = terms[partner.id, company.id]
             policies.add(agreed.policy)
             owed = amounts.get((partner.id, root.id))
             if owed is None:
                 continue
-            growth = (more if partner == debtor else 0.0) + added[partner.id, root.id]
+            growth = (more if partner == debtor else 0.0) + added[agreed.holder, root.id]
             total = company.currency_id.round(owed.total + growth)
             if partner == debtor:
                 exposure, limit = total, agreed.limit
-            found = self.env['account.credit.exposure']._explain(
+                excess = Exposure._get_excess(company, agreed, owed, total)
+            found = Exposure._explain(
                 company, partner, agreed, owed, total, with_document=growth > 0)
             reasons += [(reason, sentence, agreed.policy) for reason, sentence in found.items()]
         blocking = any(policy == 'block' for _reason, _sentence, policy in reasons)
@@ -354,7 +355,7 @@ class StockPicking(models.Model):
             state = 'none'
         else:
             state = 'warning' if reasons else 'ok'
-        return CreditDecision(state, tuple(dict.fromkeys(reasons)), message, exposure, limit)
+        return CreditDecision(state, tuple(dict.fromkeys(reasons)), message, exposure, limit, excess)
 
     def _filter_deliveries(self, whatever_policy=False, done=False):
         """The transfers that are checked at all: those by which goods go to a customer. Not returns, receipts, and what
