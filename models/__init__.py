@@ -67,8 +67,10 @@ from . import res_partner_complete
 from . import account_credit_cover
 from . import account_credit_event
 from . import account_credit_exposure
-from . import account_credit_group
 from . import payment_transaction
 from . import res_partner_credit
+from . import res_partner_credit_limit
+from . import account_credit_group
+from . import account_credit_limit_request
 from . import sale_order
 from . import sale_order_line

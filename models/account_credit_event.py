@@ -2,14 +2,15 @@ from odoo import api, fields, models
 
 
 class AccountCreditEvent(models.Model):
-    """What became of an order that had to wait for its customer's credit: held, released, rejected, cancelled.
+    """What became of an order that had to wait for its customer's credit: held, released, rejected, cancelled; and how
+    the customer's limit has changed.
 
     The order itself says where it stands now, and it can be changed, asked about again and deleted. These rows are
     written as it happens, on the company's own day, and stay: the life of the account is told from them.
     """
 
     _name = 'account.credit.event'
-    _description = "Decision about an order on credit"
+    _description = "Decision about a customer's credit"
     _inherit = ['account.dunning.guarded']
     _order = 'date desc, id desc'
 
@@ -27,11 +28,12 @@ class AccountCreditEvent(models.Model):
             ('released', "Released"),
             ('rejected', "Rejected"),
             ('cancelled', "Cancelled"),
+            ('limit', "Limit changed"),
         ],
         required=True,
         readonly=True,
     )
-    amount = fields.Monetary(readonly=True, help="Of the order at that moment, taxes included.")
+    amount = fields.Monetary(readonly=True, help="Of the order at that moment, taxes included; or the new limit.")
     currency_id = fields.Many2one(comodel_name='res.currency', readonly=True)
     user_id = fields.Many2one(
         comodel_name='res.users', string="By", readonly=True, ondelete='set null', help="Empty: nobody of the company.")
@@ -63,6 +65,29 @@ class AccountCreditEvent(models.Model):
                 'note': note,
             }
             for order in orders.sudo()
+        ])
+
+    @api.model
+    def _keep_limits(self, company, limits):
+        """Keep the limits that customers have from now on.
+
+        :param res.company company: in which they count
+        :param dict limits: amount, currency (`res.currency`) and note by customer
+        """
+        user = self.env.user.id if self.env.user._is_internal() and not self.env.user._is_superuser() else False
+        self.sudo().create([
+            {
+                'company_id': company.id,
+                'partner_id': partner.id,
+                'name': self.env._("Credit limit"),
+                'date': company._get_dunning_today(),
+                'kind': 'limit',
+                'amount': amount,
+                'currency_id': currency.id,
+                'user_id': user,
+                'note': note,
+            }
+            for partner, (amount, currency, note) in limits.items()
         ])
 
     @api.model

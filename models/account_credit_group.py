@@ -2,6 +2,8 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 from odoo.tools import SQL
 
+from .res_partner_credit_limit import LIMIT_CHANGE
+
 
 class AccountCreditGroup(models.Model):
     """Customers that share one credit limit: what all of them owe together is compared with it.
@@ -99,7 +101,55 @@ class AccountCreditGroup(models.Model):
             if group.company_id != self.env.company and strangers:
                 raise ValidationError(self.env._("A group with customers stays with its company."))
 
+    #=== CRUD METHODS ===#
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        groups = super().create(vals_list)
+        groups._keep_limit_changes({})
+        return groups
+
+    def write(self, vals):
+        if {'amount', 'currency_id'}.isdisjoint(vals):
+            return super().write(vals)
+        before = self._get_limits()
+        result = super().write(vals)
+        self._keep_limit_changes(before)
+        return result
+
     #=== BUSINESS METHODS ===#
+
+    def _get_limits(self):
+        """:return: the amount, its currency, and what it is in company currency today; 0: nobody knows"""
+        limits = {}
+        for company, groups in self.sudo().grouped('company_id').items():
+            rates = self.env['account.credit.exposure']._get_rates_of_day(
+                groups.currency_id, company, company._get_dunning_today())
+            for group in groups:
+                limits[group] = (
+                    group.amount, group.currency_id,
+                    company.currency_id.round(group.amount * (rates[group.currency_id] or 0.0)))
+        return limits
+
+    def _keep_limit_changes(self, before):
+        """Keep who has changed the limit of the customers; refuse what needs a second approval.
+
+        :param dict before: of `_get_limits()`; empty: new groups
+        :raise UserError: see `res.company._check_limit_approved()`
+        """
+        reason, is_approved = self.env.cr.cache.get(LIMIT_CHANGE, (False, self.env.su))
+        members = self.sudo()._get_members()
+        for group, (amount, currency, limit) in self._get_limits().items():
+            old_amount, old_currency, old_limit = before.get(group, (0.0, currency, 0.01))
+            if (amount, currency) == (old_amount, old_currency):
+                continue
+            if not is_approved:
+                group.company_id.with_env(self.env)._check_limit_approved(group.name, old_limit, limit)
+            note = " · ".join(filter(None, (self.env._("Shared: %(group)s", group=group.name), reason)))
+            if before:
+                self.env['account.credit.event']._keep_limits(
+                    group.company_id, {partner: (amount, currency, note) for partner in members[group]})
+            members[group]._plan_limit_review(group.company_id)
 
     def _get_members(self):
         """The customers of each group, archived ones too: what they owe is still owed. A customer that has become a

@@ -69,6 +69,7 @@ class AccountDunningHistory(models.Model):
             ('order_released', "Order released"),
             ('order_rejected', "Order rejected"),
             ('order_cancelled', "Order cancelled"),
+            ('credit_limit', "Credit limit changed"),
             ('case', "Handed over to an agency"),
             ('case_closed', "Collection case closed"),
         ],
@@ -117,7 +118,8 @@ class AccountDunningHistory(models.Model):
         if record._name == 'account.credit.event':
             # The order itself is not for everybody who looks after debts.
             amount = formatLang(self.env, record.amount, currency_obj=record.currency_id)
-            return " · ".join(filter(None, [record.name, amount, record.note]))
+            name = record.name if record.kind != 'limit' else False
+            return " · ".join(filter(None, [name, amount, record.note]))
         return record.display_name
 
     #=== CRUD METHODS ===#
@@ -228,7 +230,7 @@ class AccountDunningHistory(models.Model):
         model = EVENT_MODELS.get(number) if number else 'account.move.line'
         record = self.env[model].browse(record_id).exists() if model else self.env['account.move.line']
         if number == 16:
-            record = record.order_id
+            record = record.partner_id if record.kind == 'limit' else record.order_id
         elif not number:
             record = record.move_id
         if not record:
@@ -334,7 +336,7 @@ class AccountDunningHistory(models.Model):
             # those of disputes, promises, plans and cases are told by them
             events(14, 'pause', 'date_from', "event.reason = 'manual'"),
             events(15, 'pause_ended', 'date_ended', "event.reason = 'manual' AND event.date_ended IS NOT NULL"),
-            events(16, SQL("'order_' || event.kind"), 'date', "TRUE", record="event.order_id"),
+            events(16, SQL("CASE event.kind WHEN 'limit' THEN 'credit_limit' ELSE 'order_' || event.kind END"), 'date', "TRUE", record="event.order_id"),
             events(17, 'case', 'date', "event.state <> 'draft'"),
             events(18, 'case_closed', 'date_closed', "event.date_closed IS NOT NULL"),
         ]

@@ -1,7 +1,8 @@
 import pytz
 
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
+from odoo.tools import formatLang
 
 from .account_dunning_notice import LIVE_STATES
 
@@ -191,6 +192,25 @@ class ResCompany(models.Model):
         help="So many days before the cover of a customer's credit ends the credit managers get an activity.",
     )
 
+    credit_second_approval_amount = fields.Monetary(
+        string="Second approval above",
+        help="A credit limit above this amount, in company currency, is requested and needs the approval of two credit "
+             "managers; 0: of one.",
+    )
+    credit_review_months = fields.Integer(
+        string="Review limits after (months)",
+        help="So many months after a customer's credit limit was changed the credit managers get an activity to look at "
+             "it again; 0: no review.",
+    )
+
+    _credit_second_approval_amount_positive = models.Constraint(
+        'CHECK(credit_second_approval_amount >= 0)',
+        "The amount above which a limit needs a second approval can't be negative.",
+    )
+    _credit_review_months_positive = models.Constraint(
+        'CHECK(credit_review_months >= 0)',
+        "The number of months between reviews can't be negative.",
+    )
     _credit_cover_notice_days_positive = models.Constraint(
         'CHECK(credit_cover_notice_days >= 0)',
         "The number of days before the end of cover can't be negative.",
@@ -213,7 +233,28 @@ class ResCompany(models.Model):
             'credit_auto_release',
             'credit_cover_counts',
             'credit_cover_notice_days',
+            'credit_second_approval_amount',
+            'credit_review_months',
         ]
+
+    def _check_limit_approved(self, name, before, after):
+        """Above the company's amount no single person raises a limit.
+
+        :param str name: whose limit it is
+        :param float before: the limit in company currency; 0: there is none, so that anything may be ordered
+        :param float after: the limit that it becomes
+        :raise UserError: when that needs a request and two approvals
+        """
+        root = self.sudo().root_id
+        most = root.credit_second_approval_amount
+        if not most:
+            return
+        before, after = before or float('inf'), after or float('inf')
+        if after > most and after > before:
+            raise UserError(self.env._(
+                "A credit limit above %(amount)s needs two credit managers: request it for %(customer)s, and another one "
+                "approves it.",
+                amount=formatLang(self.env, most, currency_obj=root.currency_id), customer=name))
 
     #=== PAUSES: promises, payment plans ===#
 

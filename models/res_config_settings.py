@@ -25,6 +25,9 @@ class ResConfigSettings(models.TransientModel):
     credit_auto_release = fields.Boolean(related='company_id.credit_auto_release', readonly=False)
     credit_cover_counts = fields.Boolean(related='company_id.credit_cover_counts', readonly=False)
     credit_cover_notice_days = fields.Integer(related='company_id.credit_cover_notice_days', readonly=False)
+    credit_second_approval_amount = fields.Monetary(
+        related='company_id.credit_second_approval_amount', readonly=False)
+    credit_review_months = fields.Integer(related='company_id.credit_review_months', readonly=False)
 
     @api.onchange('account_use_credit_limit')
     def _onchange_account_use_credit_limit(self):

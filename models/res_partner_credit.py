@@ -12,6 +12,7 @@ CREDIT_READERS = ','.join((
 CREDIT_TERMS_IN_ORDER = (
     'credit_limit', 'credit_limit_extra', 'credit_limit_extra_until', 'credit_control_policy', 'credit_hold',
     'credit_hold_reason', 'credit_limit_currency_id', 'credit_limit_in_currency', 'credit_group_id',
+    'credit_limit_review_date',
 )
 CREDIT_KEEPERS = ','.join((
     'account.group_account_invoice',
@@ -34,6 +35,7 @@ class CreditTerms(NamedTuple):
     stated_currency_id: int = False
     group_id: int = False  # the limit is shared with the others of this group
     group_name: str = ''
+    extra: float = 0.0  # the part of the limit that is temporary
     holder: tuple = ()  # whose limit it is: the key of what counts together
 
     @property
@@ -336,19 +338,21 @@ class ResPartner(models.Model):
                 company.currency_id.round(stated * (rates[stated_currency] or 0.0)) if stated_currency
                 else limit_view.credit_limit)
             extra_until = extra_view.credit_limit_extra_until
+            extra = 0.0
             if limit > 0 and extra_until and extra_until >= date and not group:
-                limit += extra_view.credit_limit_extra
+                extra = extra_view.credit_limit_extra
             own_policy = next((view.credit_control_policy for view in views if view.credit_control_policy), '')
             if not is_on:
                 own_policy = 'off'
             terms[partner] = CreditTerms(
                 policy=own_policy or company_policy,
                 own_policy=own_policy,
-                limit=max(limit, 0.0),
+                limit=max(limit + extra, 0.0),
                 hold=bool(hold_view),
                 hold_reason=hold_view.credit_hold_reason or '' if hold_view else '',
                 stated_amount=stated if stated_currency else 0.0,
                 stated_currency_id=stated_currency.id,
+                extra=extra,
                 group_id=group.id,
                 group_name=group.name or '',
                 holder=(group._name, group.id) if group else (partner._name, partner.id),

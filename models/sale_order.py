@@ -338,6 +338,12 @@ class SaleOrder(models.Model):
         return self.env['account.credit.exposure']._open(
             self.sudo()._get_credit_debtor(), self.sudo().company_id, order)
 
+    def action_request_limit(self):
+        """Ask the credit managers for another limit of the customer."""
+        self.ensure_one()
+        self.check_access('read')
+        return self._get_credit_debtor()._open_limit_request(self.company_id)
+
     def action_open_credit_release(self):
         return self._open_credit_decision('release')
 
@@ -980,6 +986,7 @@ class SaleOrder(models.Model):
         """The safety net: free waiting orders that pass now, and confirm those that their customers have accepted."""
         commit = self.env['ir.cron']._commit_progress
         self.env['account.credit.cover']._remind_of_ends()
+        self.env['res.partner']._ask_for_limit_reviews()
         domain = [('credit_state', '=', 'hold'), ('state', 'in', ('draft', 'sent')),
                   ('company_id.credit_auto_release', '=', True)]
         held = self.search(domain, order='credit_hold_date, id')

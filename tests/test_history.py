@@ -260,7 +260,8 @@ class TestHistoryOfOrders(CreditCommon):
 
     def _get_rows(self):
         self.env.invalidate_all()
-        return self.env['account.dunning.history'].with_user(self.collector)._get_history(self.company, self.customer)
+        rows = self.env['account.dunning.history'].with_user(self.collector)._get_history(self.company, self.customer)
+        return rows.filtered(lambda row: row.kind.startswith('order_'))  # not how the limit has changed
 
     def _get_kinds(self):
         return [(row.kind, str(row.date)) for row in reversed(self._get_rows())]
