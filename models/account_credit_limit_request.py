@@ -327,8 +327,8 @@ class AccountCreditLimitRequest(models.Model):
 
     @api.model
     def _propose(self, partner, company, date):
-        """What the payments of the last twelve months suggest: the turnover of a month for as many months as the customer
-        usually takes to pay. Paying late does not raise it: at most the agreed days count, at least thirty.
+        """What the payments of the last twelve months suggest: the turnover of a month for as many months as the
+        customer usually takes to pay. Paying late does not raise it: at most the agreed days count, at least thirty.
 
         :param res.partner partner: a commercial entity
         :param res.company company: with all of its branches

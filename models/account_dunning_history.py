@@ -336,7 +336,9 @@ class AccountDunningHistory(models.Model):
             # those of disputes, promises, plans and cases are told by them
             events(14, 'pause', 'date_from', "event.reason = 'manual'"),
             events(15, 'pause_ended', 'date_ended', "event.reason = 'manual' AND event.date_ended IS NOT NULL"),
-            events(16, SQL("CASE event.kind WHEN 'limit' THEN 'credit_limit' ELSE 'order_' || event.kind END"), 'date', "TRUE", record="event.order_id"),
+            events(
+                16, SQL("CASE event.kind WHEN 'limit' THEN 'credit_limit' ELSE 'order_' || event.kind END"),
+                'date', "TRUE", record="event.order_id"),
             events(17, 'case', 'date', "event.state <> 'draft'"),
             events(18, 'case_closed', 'date_closed', "event.date_closed IS NOT NULL"),
         ]

@@ -199,8 +199,8 @@ class ResCompany(models.Model):
     )
     credit_review_months = fields.Integer(
         string="Review limits after (months)",
-        help="So many months after a customer's credit limit was changed the credit managers get an activity to look at "
-             "it again; 0: no review.",
+        help="So many months after a customer's credit limit was changed the credit managers get an activity to look "
+             "at it again; 0: no review.",
     )
 
     _credit_second_approval_amount_positive = models.Constraint(
@@ -252,8 +252,8 @@ class ResCompany(models.Model):
         before, after = before or float('inf'), after or float('inf')
         if after > most and after > before:
             raise UserError(self.env._(
-                "A credit limit above %(amount)s needs two credit managers: request it for %(customer)s, and another one "
-                "approves it.",
+                "A credit limit above %(amount)s needs two credit managers: request it for %(customer)s, and another "
+                "one approves it.",
                 amount=formatLang(self.env, most, currency_obj=root.currency_id), customer=name))
 
     #=== PAUSES: promises, payment plans ===#

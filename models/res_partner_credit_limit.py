@@ -108,8 +108,8 @@ class ResPartner(models.Model):
     @api.model
     @contextmanager
     def _changing_limits(self, reason):
-        """Within, limits change for that reason, and with all the approvals that they need: for the flows that have asked
-        for them, and not reachable from outside."""
+        """Within, limits change for that reason, and with all the approvals that they need: for the flows that have
+        asked for them, and not reachable from outside."""
         cache = self.env.cr.cache
         before = cache.get(LIMIT_CHANGE)
         cache[LIMIT_CHANGE] = (reason, True)
@@ -122,7 +122,7 @@ class ResPartner(models.Model):
                 cache[LIMIT_CHANGE] = before
 
     def _set_credit_limit(self, company, amount, currency, date_until, reason):
-        """Give the customer a limit: of its group, if it shares one; for some time, as an extra on top of the one it has.
+        """Give the customer a limit: of its group, if it shares one; for some time, as an extra on top of its own.
 
         :param res.company company: in which it counts
         :param float amount: the whole limit
