@@ -73,6 +73,7 @@
 
         # Credit control.
         'wizard/sale_order_release_views.xml',
+        'wizard/sale_order_deposit_views.xml',
         'views/account_credit_exposure_views.xml',
         'views/account_credit_cover_views.xml',
         'views/account_credit_group_views.xml',

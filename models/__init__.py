@@ -73,4 +73,5 @@ from . import res_partner_credit_limit
 from . import account_credit_group
 from . import account_credit_limit_request
 from . import sale_order
+from . import sale_order_deposit
 from . import sale_order_line

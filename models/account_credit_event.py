@@ -2,8 +2,8 @@ from odoo import api, fields, models
 
 
 class AccountCreditEvent(models.Model):
-    """What became of an order that had to wait for its customer's credit: held, released, rejected, cancelled; and how
-    the customer's limit has changed.
+    """What became of an order that had to wait for its customer's credit: held, released, rejected, cancelled,
+    a deposit asked for; and how the customer's limit has changed.
 
     The order itself says where it stands now, and it can be changed, asked about again and deleted. These rows are
     written as it happens, on the company's own day, and stay: the life of the account is told from them.
@@ -28,6 +28,7 @@ class AccountCreditEvent(models.Model):
             ('released', "Released"),
             ('rejected', "Rejected"),
             ('cancelled', "Cancelled"),
+            ('deposit', "Deposit asked for"),
             ('limit', "Limit changed"),
         ],
         required=True,

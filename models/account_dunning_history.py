@@ -69,6 +69,7 @@ class AccountDunningHistory(models.Model):
             ('order_released', "Order released"),
             ('order_rejected', "Order rejected"),
             ('order_cancelled', "Order cancelled"),
+            ('order_deposit', "Deposit asked for"),
             ('credit_limit', "Credit limit changed"),
             ('case', "Handed over to an agency"),
             ('case_closed', "Collection case closed"),

@@ -9,10 +9,12 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import formatLang
 
+from .sale_order_deposit import DEPOSIT_FIELDS
+
 # Written by the methods below and by nothing else, whoever asks.
 CREDIT_FIELDS = frozenset({
     'credit_state', 'credit_hold_date', 'credit_hold_user_id', 'credit_decision_note', 'credit_release_amount',
-    'credit_release_currency_id', 'credit_release_partner_id',
+    'credit_release_currency_id', 'credit_release_partner_id', *DEPOSIT_FIELDS,
 })
 # Computed from other fields: a value that is written by hand does not stay, or else it would hide what is owed.
 ORDER_FIGURES = ('amount_untaxed', 'amount_tax', 'amount_total', 'currency_rate', 'invoice_status')
@@ -42,7 +44,7 @@ class CreditDecision(NamedTuple):
     """Whether an order may be confirmed, and why not."""
 
     state: str  # the credit state that the order has, or gets when it is confirmed
-    reasons: tuple = ()  # limit, rate, hold, level, overdue, rejected
+    reasons: tuple = ()  # limit, rate, hold, level, overdue, rejected, deposit
     message: str = ''  # the reasons in words, for internal users
     exposure: float = 0.0  # with this order, in company currency
     limit: float = 0.0  # in company currency, 0: no limit
@@ -456,6 +458,12 @@ class SaleOrder(models.Model):
             rejection = self.env._("The release of this order was rejected: %(reason)s",
                                    reason=self.credit_decision_note or '')
             message = f'{rejection}\n{message}' if message else rejection
+        elif 'block' in policies and self.credit_state == 'hold' and self._is_covered_by_deposit():
+            state = 'released'
+        elif 'block' in policies and self._is_waiting_for_deposit():
+            state = 'hold'
+            reasons.append('deposit')
+            message = '\n'.join(filter(None, (message, self._explain_deposit())))
         elif blocking:
             state = 'hold'
         elif policies <= {'off'}:
@@ -504,7 +512,11 @@ class SaleOrder(models.Model):
         """The amount of the quotation in company currency (float); 0 once it is confirmed: it is counted already."""
         if self.state not in ('draft', 'sent'):
             return 0.0
-        return self.company_id.currency_id.round(self.amount_total / (self.currency_rate or 1.0))
+        amount = self.amount_total
+        if self.credit_deposit_move_id:
+            # what is invoiced of it is counted as any invoice is, until it is paid
+            amount = max(amount - self._get_deposit_invoice().amount_total, min(amount, 0.0))
+        return self.company_id.currency_id.round(amount / (self.currency_rate or 1.0))
 
     def _get_credit_order_paid(self):
         """What is paid online for the quotation and not in the ledger yet, in company currency (float)."""
@@ -687,7 +699,9 @@ class SaleOrder(models.Model):
     def _conclude_credit(self, decision):
         """The order is confirmed: keep how it passed."""
         order = self.sudo()
-        if order.credit_state == 'hold':
+        if order.credit_state == 'hold' and decision.state == 'released' and order._release_by_deposit():
+            order._clear_release_activities()
+        elif order.credit_state == 'hold':
             order._clear_release_activities()
             self.env['account.credit.event']._keep(order, 'released', self.env._("Within the credit limit"))
         if order.credit_state != decision.state:
@@ -931,12 +945,17 @@ class SaleOrder(models.Model):
         orders = self.sudo().search([
             ('credit_state', '=', 'hold'),
             ('state', 'in', ('draft', 'sent')),
+            '|',
             ('company_id.credit_auto_release', '=', True),
+            ('credit_deposit_move_id', '!=', False),
             '|',
             ('partner_id.commercial_partner_id', 'in', customers.ids),
             ('partner_invoice_id.commercial_partner_id', 'in', customers.ids),
         ])
-        orders._free_held_orders()._confirm_accepted_later()
+        # A credit manager has asked for the deposit: it releases whatever the company says of other payments.
+        released = orders._release_by_deposit()
+        free = (orders - released).filtered('company_id.credit_auto_release')._free_held_orders()
+        (released | free)._confirm_accepted_later()
 
     def _confirm_accepted_later(self):
         """What the customer has accepted is confirmed by the scheduled action, right after this transaction."""
@@ -989,6 +1008,7 @@ class SaleOrder(models.Model):
         self.env['res.partner']._ask_for_limit_reviews()
         domain = [('credit_state', '=', 'hold'), ('state', 'in', ('draft', 'sent')),
                   ('company_id.credit_auto_release', '=', True)]
+        self.search(self._get_deposit_domain())._release_by_deposit()
         held = self.search(domain, order='credit_hold_date, id')
         accepted = self.search(self._get_accepted_domain())
         commit(remaining=len(held) + len(accepted))

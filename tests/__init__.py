@@ -21,6 +21,7 @@ from . import test_credit_race
 from . import test_credit_cost
 from . import test_credit_portal
 from . import test_credit_cover
+from . import test_credit_deposit
 from . import test_credit_group
 from . import test_credit_limit_currency
 from . import test_credit_limit_request
