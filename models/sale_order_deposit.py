@@ -30,9 +30,11 @@ class SaleOrder(models.Model):
         string="Released by the deposit", readonly=True, copy=False, currency_field='credit_deposit_currency_id',
         groups='base.group_user', help="The amount of the order when the deposit was asked for.")
     credit_deposit_currency_id = fields.Many2one(
-        comodel_name='res.currency', string="Currency of the deposit", readonly=True, copy=False, groups='base.group_user')
+        comodel_name='res.currency', string="Currency of the deposit", readonly=True, copy=False,
+        groups='base.group_user')
     credit_deposit_partner_id = fields.Many2one(
-        comodel_name='res.partner', string="Customer of the deposit", readonly=True, copy=False, groups='base.group_user')
+        comodel_name='res.partner', string="Customer of the deposit", readonly=True, copy=False,
+        groups='base.group_user')
     credit_deposit_state = fields.Selection(
         selection=[('asked', "Not paid yet"), ('paid', "Paid")],
         string="Deposit asked for",
