@@ -13,9 +13,9 @@ class SaleOrder(models.Model):
     """A deposit that a credit manager asks for: a down payment invoice of Odoo's own, whose payment releases the
     order.
 
-    Until it is paid in full the order waits, whatever else the customer pays: the credit manager has decided so, and can
-    still release it. The paid deposit releases what a release does: this order, of this customer, up to the amount that
-    it had when the deposit was asked for.
+    Until it is paid in full the order waits, whatever else the customer pays: the credit manager has decided so, and
+    can still release it. The paid deposit releases what a release does: this order, of this customer, up to the amount
+    that it had when the deposit was asked for.
     """
 
     _inherit = 'sale.order'
