@@ -79,6 +79,7 @@
         'views/account_credit_group_views.xml',
         'views/account_credit_event_views.xml',
         'views/account_credit_limit_request_views.xml',
+        'views/account_credit_limit_import_views.xml',
         'views/res_config_settings_credit_views.xml',
         'views/res_partner_credit_views.xml',
         'views/sale_order_views.xml',

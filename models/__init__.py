@@ -72,6 +72,7 @@ from . import res_partner_credit
 from . import res_partner_credit_limit
 from . import account_credit_group
 from . import account_credit_limit_request
+from . import account_credit_limit_import
 from . import sale_order
 from . import sale_order_deposit
 from . import sale_order_line

@@ -43,14 +43,8 @@ class ResPartner(models.Model):
         cache = self.env.cr.cache
         if not LIMIT_FIELDS.intersection(vals) or cache.get(WATCHED_LIMITS):
             return super().write(vals)  # the one writes the other: looked at once, at the end
-        before = self._get_limits()
-        cache[WATCHED_LIMITS] = True
-        try:
-            result = super().write(vals)
-        finally:
-            del cache[WATCHED_LIMITS]
-        self._keep_limit_changes(before)
-        return result
+        with self._watching_limits():
+            return super().write(vals)
 
     #=== BUSINESS METHODS ===#
 
@@ -62,6 +56,18 @@ class ResPartner(models.Model):
         company = self.env.company
         customers = self.sudo().filtered(lambda partner: partner.commercial_partner_id == partner)
         return customers._get_credit_terms(company, company._get_dunning_today())
+
+    @contextmanager
+    def _watching_limits(self):
+        """Within, limits of the customers change: what has become of them is looked at once, at the end."""
+        cache = self.env.cr.cache
+        before = self._get_limits()
+        cache[WATCHED_LIMITS] = True
+        try:
+            yield
+        finally:
+            del cache[WATCHED_LIMITS]
+        self._keep_limit_changes(before)
 
     def _keep_limit_changes(self, before):
         """Keep who has changed which limit, when and why; refuse what needs a second approval.
@@ -107,12 +113,12 @@ class ResPartner(models.Model):
 
     @api.model
     @contextmanager
-    def _changing_limits(self, reason):
+    def _changing_limits(self, reason, is_approved=True):
         """Within, limits change for that reason, and with all the approvals that they need: for the flows that have
         asked for them, and not reachable from outside."""
         cache = self.env.cr.cache
         before = cache.get(LIMIT_CHANGE)
-        cache[LIMIT_CHANGE] = (reason, True)
+        cache[LIMIT_CHANGE] = (reason, is_approved)
         try:
             yield
         finally:
@@ -147,6 +153,24 @@ class ResPartner(models.Model):
                     'credit_limit': amount, 'credit_limit_in_currency': 0.0, 'credit_limit_currency_id': False})
             else:
                 customer.write({'credit_limit_in_currency': amount, 'credit_limit_currency_id': currency.id})
+
+    @api.model
+    def _set_credit_limits(self, company, limits, reason):
+        """Give customers limits that count until they are changed, without anybody else's approval.
+
+        :param res.company company: in which they count
+        :param dict limits: amount and currency (`res.currency`) by customer, none of which shares a limit
+        :param str reason: why
+        :raise UserError: when one of them needs a second approval
+        """
+        customers = self.sudo().union(*limits).with_company(company)
+        with self._changing_limits(reason, is_approved=False), customers._watching_limits():
+            for customer in customers:
+                amount, currency = limits[customer]
+                customer.write({
+                    'credit_limit': amount, 'credit_limit_in_currency': 0.0, 'credit_limit_currency_id': False,
+                } if currency == company.currency_id else {
+                    'credit_limit_in_currency': amount, 'credit_limit_currency_id': currency.id})
 
     def _get_extra_for(self, company, amount, currency):
         """What has to come on top of the customer's limit to make it that amount, in company currency (float)."""

@@ -24,6 +24,7 @@ from . import test_credit_cover
 from . import test_credit_deposit
 from . import test_credit_group
 from . import test_credit_limit_currency
+from . import test_credit_limit_import
 from . import test_credit_limit_request
 from . import test_dispute
 from . import test_dunning_block

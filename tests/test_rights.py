@@ -23,6 +23,8 @@ RIGHTS = {
     'account.dunning.followup.change': {},
     'account.dunning.history': {'readonly': READ, 'billing': READ, 'manager': READ},
     'account.credit.event': {'readonly': READ, 'billing': READ, 'manager': READ},
+    'account.credit.limit.import': {'manager': ALL},
+    'account.credit.limit.import.line': {'manager': READ},
     'account.credit.limit.request': {
         'salesman': 'rc', 'readonly': READ, 'billing': 'rc', 'manager': 'rc'},
     'account.credit.cover': {'readonly': READ, 'billing': READ, 'manager': ALL},
