@@ -33,6 +33,7 @@
         'report/ir_actions_report.xml',
         'report/hand_over_templates.xml',  # Calls the table of the letter.
         'report/collection_case_templates.xml',
+        'report/payer_score_templates.xml',
         'report/mail_templates.xml',
 
         # Texts and procedures to start from.
@@ -96,6 +97,9 @@
         'views/account_payment_plan_portal_templates.xml',
         'views/account_dunning_notice_portal_templates.xml',
         'views/account_payment_plan_extensions.xml',  # Invoice, customer and settings use the actions above.
+
+        # How customers pay: extends the views of customers and orders above.
+        'views/account_payer_views.xml',
 
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',

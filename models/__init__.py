@@ -48,6 +48,15 @@ from . import account_dunning_notice_charge
 from . import res_company_late_charge
 from . import res_partner_late_charge
 
+# How customers pay
+from . import account_payer_settlement
+from . import account_payer_change
+from . import account_payer_curve
+from . import account_payer_score
+from . import account_payment_forecast
+from . import res_company_payer
+from . import res_partner_payer
+
 # Extended models
 from . import account_bank_statement_line
 from . import account_move

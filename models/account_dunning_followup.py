@@ -6,6 +6,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL, format_amount
 
 from .account_dunning_ledger import UNMATCHED_STATEMENT_DAYS
+from .account_payer_curve import LAST_DAY
 
 # Of the ageing bar: not due, then later and later
 BUCKET_COLORS = ('#7fb685', '#f2cc8f', '#f4a259', '#e76f51', '#b23a48')
@@ -29,7 +30,7 @@ class AccountDunningFollowup(models.Model):
 
     _name = 'account.dunning.followup'
     _description = "Dunning follow-up"
-    _order = 'priority desc, amount_overdue desc, id'
+    _order = 'is_urgent desc, priority desc, amount_overdue desc, id'
     _rec_name = 'partner_id'
 
     company_id = fields.Many2one(
@@ -87,9 +88,22 @@ class AccountDunningFollowup(models.Model):
     )
     todo_date = fields.Date(string="To do on", readonly=True)
     priority = fields.Float(
-        readonly=True, digits=(16, 0), aggregator=False, help="What is overdue × days late: who is called first.")
+        readonly=True, digits=(16, 2), aggregator=False,
+        help="Who is called first: what a call is worth, in company currency. The open amounts × the days by which it "
+             "shortens the waiting × what money costs, less what the call costs (see the settings).")
+    is_urgent = fields.Boolean(
+        string="Urgent", readonly=True, help="A broken agreement, or a call that was put off to today.")
     last_contact_date = fields.Date(string="Last contact", readonly=True)
+    # Copied from `account.payer.score`, to be sorted and grouped by
+    score = fields.Integer(
+        string="Payer score", readonly=True, aggregator='avg',
+        help="How late the customer is expected to pay: 1 (on time) to 5 (very late). 0: no score.")
+    expected_late_days = fields.Float(
+        string="Expected days late", digits=(16, 1), readonly=True, aggregator='avg')
 
+    payer_score_id = fields.Many2one(
+        comodel_name='account.payer.score', string="Score record", compute='_compute_payer_score')
+    payer_reasons = fields.Text(string="Reasons of the score", compute='_compute_payer_score')
     next_step = fields.Char(string="Next step", compute='_compute_next_step')
     days_overdue = fields.Integer(string="Days late", compute='_compute_days_overdue')
     phone = fields.Char(related='partner_id.phone')
@@ -107,7 +121,7 @@ class AccountDunningFollowup(models.Model):
     held_order_count = fields.Integer(string="Held orders", compute='_compute_held_order_count')
 
     _customer_unique = models.UniqueIndex('(company_id, partner_id)', "A customer has one follow-up in each company.")
-    _priority_idx = models.Index('(priority DESC, amount_overdue DESC, id) WHERE amount_overdue > 0')
+    _priority_idx = models.Index('(is_urgent DESC, priority DESC, amount_overdue DESC, id) WHERE amount_overdue > 0')
     _todo_idx = models.Index("(company_id, todo, todo_date) WHERE todo != 'none'")
     _overdue_idx = models.Index('(amount_overdue DESC, id) WHERE amount_overdue > 0')
 
@@ -141,6 +155,18 @@ class AccountDunningFollowup(models.Model):
     def _get_represented(self):
         return self.env['account.dunning.absence']._get_represented(
             self.env.user, self.env.company._get_dunning_today())
+
+    @api.depends_context('lang')
+    @api.depends('partner_id', 'company_id', 'score')
+    def _compute_payer_score(self):
+        scores = {
+            (payer.company_id, payer.partner_id): payer
+            for payer in self.env['account.payer.score'].search([
+                ('company_id', 'in', self.company_id.ids), ('partner_id', 'in', self.partner_id.ids)])
+        }
+        for followup in self:
+            payer = scores.get((followup.company_id, followup.partner_id), self.env['account.payer.score'])
+            followup.payer_score_id, followup.payer_reasons = payer, payer.reasons
 
     @api.depends('reason', 'next_level_id', 'next_date', 'is_paused', 'amount_overdue')
     @api.depends_context('lang')
@@ -632,6 +658,7 @@ class AccountDunningFollowup(models.Model):
         :param partner_ids: ids of commercial partners; None: all of them.
         """
         self.flush_model()
+        self.env['account.payer.score'].flush_model()
         of_partners = SQL()
         if partner_ids is not None:
             of_partners = SQL("AND followup.partner_id = ANY(%s)", list(partner_ids))
@@ -639,11 +666,12 @@ class AccountDunningFollowup(models.Model):
             """
             %(query)s,
             %(work)s,
+            %(worth)s,
             cleared AS (
                 UPDATE account_dunning_followup followup
                    SET amount_overdue = 0, amount_total = 0, date_oldest = NULL, level_id = NULL, last_date = NULL,
                        reason = NULL, next_level_id = NULL, next_date = NULL, is_paused = FALSE, date = %(date)s,
-                       todo = 'none', todo_date = NULL, priority = 0
+                       todo = 'none', todo_date = NULL, priority = 0, is_urgent = FALSE
                  WHERE followup.company_id = %(company)s
                    AND (followup.reason IS NOT NULL OR followup.todo != 'none')
                    %(of_partners)s
@@ -651,7 +679,8 @@ class AccountDunningFollowup(models.Model):
             )
             INSERT INTO account_dunning_followup AS followup (
                 company_id, partner_id, user_id, date, amount_overdue, amount_total, date_oldest, level_id, last_date,
-                reason, next_level_id, next_date, is_paused, todo, todo_date, priority, last_contact_date
+                reason, next_level_id, next_date, is_paused, todo, todo_date, priority, last_contact_date, score,
+                expected_late_days, is_urgent
             )
             SELECT %(company)s,
                    figures.partner_id,
@@ -669,11 +698,17 @@ class AccountDunningFollowup(models.Model):
                    COALESCE(work.todo, 'none'),
                    work.todo_date,
                    %(priority)s,
-                   last_contact.date
+                   last_contact.date,
+                   COALESCE(payer.score, 0),
+                   COALESCE(payer.expected_late_days, 0),
+                   COALESCE(%(is_urgent)s, FALSE)
               FROM figures
               JOIN res_partner customer ON customer.id = figures.partner_id
          LEFT JOIN work ON work.partner_id = figures.partner_id
          LEFT JOIN last_contact ON last_contact.partner_id = figures.partner_id
+         LEFT JOIN worth ON worth.partner_id = figures.partner_id
+         LEFT JOIN account_payer_score payer
+                ON payer.partner_id = figures.partner_id AND payer.company_id = %(company)s
          LEFT JOIN res_users collector ON collector.id = %(collector)s
              WHERE figures.amount_overdue > 0
                 OR figures.level_id IS NOT NULL
@@ -698,11 +733,16 @@ class AccountDunningFollowup(models.Model):
                    todo = EXCLUDED.todo,
                    todo_date = EXCLUDED.todo_date,
                    priority = EXCLUDED.priority,
-                   last_contact_date = EXCLUDED.last_contact_date
+                   last_contact_date = EXCLUDED.last_contact_date,
+                   score = EXCLUDED.score,
+                   expected_late_days = EXCLUDED.expected_late_days,
+                   is_urgent = EXCLUDED.is_urgent
             """,
             query=self._get_query(company, date, partner_ids),
             work=self._get_work_tables(company, date, partner_ids),
-            priority=self._get_priority(date),
+            worth=self._get_worth_table(company),
+            priority=self._get_priority(company),
+            is_urgent=self._get_urgency(date),
             collector=self.env['account.dunning.collector.rule'].sudo()._get_collector_expression(
                 company, 'customer', SQL("figures.amount_overdue")),
             company=company.id,
@@ -715,13 +755,59 @@ class AccountDunningFollowup(models.Model):
         self.invalidate_model()
 
     @api.model
-    def _get_priority(self, date):
-        """Who is called first: money × time.
+    def _get_priority(self, company):
+        """Who is called first: what a call is worth, its cost taken off (SCORE: open amount × the days by which a call
+        shortens the waiting × what money costs).
 
-        :return: a number, over the columns of `figures`
+        :param res.company company:
+        :return: in company currency, over the columns of `worth`
         :rtype: SQL
         """
-        return SQL("figures.amount_overdue * GREATEST(%s::date - figures.date_oldest, 1)", date)
+        return SQL(
+            "COALESCE(worth.euro_days, 0) * %s - %s",
+            company.payer_call_effect * company.payer_call_rate / 100 / 365, company.payer_call_cost)
+
+    @api.model
+    def _get_urgency(self, date):
+        """What comes before all numbers: a broken agreement, and a call that was put off to that day.
+
+        :param datetime.date date: the company's today
+        :return: a condition over `work` and `last_contact`
+        :rtype: SQL
+        """
+        return SQL(
+            """
+            work.todo = 'broken'
+            OR work.todo = 'call' AND last_contact.next_date <= %s
+            """,
+            date)
+
+    @api.model
+    def _get_worth_table(self, company):
+        """How long what is overdue is going to be owed: a table of a `WITH` clause, `worth` (partner_id, euro_days in
+        company currency × days), over `verdict`. By how the customer pays, see `account.payer.curve`; where too little
+        is known, as long again as it has been.
+
+        :param res.company company:
+        :rtype: SQL
+        """
+        self.env['account.payer.curve'].flush_model()
+        return SQL(
+            """
+            worth AS MATERIALIZED (
+                SELECT verdict.partner_id,
+                       SUM(verdict.amount_net_company * COALESCE(
+                           (COALESCE(payer.days_left, curve.days_left))[LEAST(verdict.days, %(last)s)],
+                           LEAST(verdict.days, %(last)s))) AS euro_days
+                  FROM verdict
+             LEFT JOIN account_payer_curve curve ON curve.company_id = %(company)s
+             LEFT JOIN account_payer_score payer
+                    ON payer.company_id = %(company)s AND payer.partner_id = verdict.partner_id
+                 WHERE verdict.days > 0 AND verdict.amount_net > 0
+              GROUP BY verdict.partner_id
+            )
+            """,
+            company=company.id, last=LAST_DAY)
 
     @api.model
     def _get_work_tables(self, company, date, partner_ids=None):
@@ -844,19 +930,25 @@ class AccountDunningFollowup(models.Model):
 
     @api.model
     def _take_changes(self, companies):
-        """Take what is noted as changed off the list; what another reader is refreshing at this moment is left to them.
+        """Take what is noted as changed off the list, and hand it on to the payer scores; what another reader is
+        refreshing at this moment is left to them.
 
         :return: list of (id of a company, id of a customer)
         """
         return self.env.execute_query(SQL(
             """
-            DELETE FROM account_dunning_followup_change
-                  WHERE id IN (
-                            SELECT id
-                              FROM account_dunning_followup_change
-                             WHERE company_id = ANY(%s)
-                               FOR UPDATE SKIP LOCKED
-                        )
+            WITH taken AS (
+                DELETE FROM account_dunning_followup_change
+                      WHERE id IN (
+                                SELECT id
+                                  FROM account_dunning_followup_change
+                                 WHERE company_id = ANY(%s)
+                                   FOR UPDATE SKIP LOCKED
+                            )
+                  RETURNING company_id, partner_id
+            )
+            INSERT INTO account_payer_change (company_id, partner_id)
+            SELECT DISTINCT company_id, partner_id FROM taken
               RETURNING company_id, partner_id
             """,
             companies.ids,

@@ -42,6 +42,13 @@ class AccountMove(models.Model):
         compute='_compute_dunning_next_step',
         groups='account.group_account_invoice,account.group_account_readonly',
     )
+    payment_expected_date = fields.Date(
+        string="Expected payment",
+        compute='_compute_payment_expected_date',
+        groups='account.group_account_invoice,account.group_account_readonly',
+        help="Of its last installment: by what was promised or agreed, else by how the customer pays. Empty: not "
+             "foreseeable.",
+    )
     dunning_notice_count = fields.Integer(
         string="Dunning notices",
         compute='_compute_dunning_notice_count',
@@ -113,6 +120,15 @@ class AccountMove(models.Model):
                     reason, level, next_date = verdicts[line]
                     move.dunning_next_step = explanation._describe_step(
                         reason, level, next_date, explanation._filter_pauses_of(line, pauses))
+
+    def _compute_payment_expected_date(self):
+        open_moves = self._filter_to_dun()
+        lines = open_moves.line_ids.filtered(
+            lambda line: line.account_type == 'asset_receivable' and line.amount_residual > 0)
+        by_move = lines.grouped('move_id')
+        for move in self:
+            days = by_move.get(move, lines.browse()).mapped('payment_expected_date')
+            move.payment_expected_date = max(days) if days and all(days) else False
 
     def _filter_to_dun(self):
         """Invoices that dunning may speak about: posted, with something open.

@@ -38,7 +38,24 @@ class AccountMoveLine(models.Model):
         help="What pauses the item: a dispute, a promise, a payment plan.",
     )
 
+    payment_expected_date = fields.Date(
+        string="Expected payment",
+        compute='_compute_payment_expected_date',
+        groups='account.group_account_invoice,account.group_account_readonly',
+        help="By what was promised or agreed, else by how the customer pays. Empty: not foreseeable.",
+    )
+
     #=== COMPUTE METHODS ===#
+
+    def _compute_payment_expected_date(self):
+        receivable = self.filtered(
+            lambda line: line.account_type == 'asset_receivable' and line.parent_state == 'posted'
+            and line.amount_residual > 0 and isinstance(line.id, int))
+        self.payment_expected_date = False
+        for company, lines in receivable.grouped('company_id').items():
+            predictions = self.env['account.payment.forecast']._predict(lines, company._get_dunning_today())
+            for line, (expected_date, _probability) in predictions.items():
+                line.payment_expected_date = expected_date
 
     @api.depends_context('lang')
     def _compute_dunning_situation(self):

@@ -17,7 +17,10 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         # Odoo does not see a unique index, only constraints: its statement would fail.
         self.env['account.dunning.followup'].sudo().search([('partner_id', 'in', src_partners.ids)]).unlink()
         self.env['account.credit.exposure'].sudo().search([('partner_id', 'in', src_partners.ids)]).unlink()
-        return super()._update_foreign_keys(src_partners, dst_partner)
+        self.env['account.payer.score'].sudo().search([('partner_id', 'in', src_partners.ids)]).unlink()
+        result = super()._update_foreign_keys(src_partners, dst_partner)
+        self.env['account.payer.change'].sudo()._note(dst_partner)
+        return result
 
     def _update_values(self, src_partners, dst_partner):
         # EXTENDS 'base': whoever may merge customers must not loosen their credit terms by it, so the merged customer
@@ -25,6 +28,8 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         partners = (src_partners | dst_partner).sudo()
         for company in self.env['res.company'].sudo().search([('active', 'in', (True, False))]):
             dst_partner.sudo().with_company(company).write(partners.with_company(company)._get_most_careful_terms())
+        if any(partners.mapped('payer_is_excluded')):
+            dst_partner.sudo().payer_is_excluded = True
         self.env.invalidate_all()
         return super()._update_values(src_partners, dst_partner)
 

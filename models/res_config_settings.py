@@ -12,6 +12,16 @@ class ResConfigSettings(models.TransientModel):
     dunning_aging_days = fields.Integer(related='company_id.dunning_aging_days', readonly=False)
     dunning_delivered_only = fields.Boolean(related='company_id.dunning_delivered_only', readonly=False)
 
+    # How customers pay
+    payer_score_persons = fields.Boolean(related='company_id.payer_score_persons', readonly=False)
+    payer_score_days_2 = fields.Float(related='company_id.payer_score_days_2', readonly=False)
+    payer_score_days_3 = fields.Float(related='company_id.payer_score_days_3', readonly=False)
+    payer_score_days_4 = fields.Float(related='company_id.payer_score_days_4', readonly=False)
+    payer_score_days_5 = fields.Float(related='company_id.payer_score_days_5', readonly=False)
+    payer_call_effect = fields.Float(related='company_id.payer_call_effect', readonly=False)
+    payer_call_rate = fields.Float(related='company_id.payer_call_rate', readonly=False)
+    payer_call_cost = fields.Monetary(related='company_id.payer_call_cost', readonly=False)
+
     # Late charges
     late_charge_product_id = fields.Many2one(related='company_id.late_charge_product_id', readonly=False)
     late_charge_account_id = fields.Many2one(related='company_id.late_charge_account_id', readonly=False)

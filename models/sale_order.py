@@ -80,6 +80,11 @@ class SaleOrder(models.Model):
         groups='base.group_user',
         help="The highest level that one of the customer's open bills has reached.",
     )
+    payer_score = fields.Integer(
+        compute='_compute_payer_score',
+        groups='account.group_account_invoice,account.group_account_readonly',
+        help="How late the customer is expected to pay: 1 (on time) to 5 (very late).",
+    )
     # Neither this nor the company's policy is required in the database: Odoo creates orders and companies while the
     # addon is installed and not loaded yet, at updates and in its own tests.
     credit_state = fields.Selection(
@@ -156,6 +161,12 @@ class SaleOrder(models.Model):
             # Salespeople know the level of a customer, and the ledger's figures are not in it.
             for order in orders.sudo().with_company(company):
                 order.dunning_level_id = order.partner_id.dunning_level_id
+
+    @api.depends('partner_id', 'company_id')
+    def _compute_payer_score(self):
+        for company, orders in self.grouped('company_id').items():
+            for order in orders.with_company(company):
+                order.payer_score = order.partner_id.payer_score
 
     @api.depends('partner_id', 'partner_invoice_id', 'company_id', 'currency_id', 'amount_total', 'state',
                  'credit_state')

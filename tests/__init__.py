@@ -29,6 +29,7 @@ from . import test_credit_limit_request
 from . import test_dispute
 from . import test_dunning_block
 from . import test_dunning_call
+from . import test_payer_score
 from . import test_payment_promise
 from . import test_partner_complete
 from . import test_payment_plan

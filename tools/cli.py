@@ -15,8 +15,8 @@ from .environment.ui import Failure, say
 
 # In the order of the usage; those whose module is missing are left out.
 COMMANDS = (
-    "demo", "serve", "test", "lint", "fuzz", "roles", "mutate", "replay", "bench", "crash", "odoo-tests", "lifecycle",
-    "odoo", "shot", "pdf2png", "setup", "stop",
+    "demo", "serve", "test", "lint", "fuzz", "roles", "mutate", "replay", "score", "bench", "crash", "odoo-tests",
+    "lifecycle", "odoo", "shot", "pdf2png", "setup", "stop",
 )  # fmt: skip
 MODULES = {"test": "run_tests", "lint": "run_lint", "odoo": "run_odoo", "setup": "run_setup", "stop": "run_stop"}
 OUTSIDE = ("setup", "stop")

@@ -12,6 +12,8 @@ COMPANY_FIELDS = (
     'credit_auto_release',
     'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
     'collection_write_off_account_id',
+    'payer_score_persons', 'payer_score_days_2', 'payer_score_days_3', 'payer_score_days_4', 'payer_score_days_5',
+    'payer_call_effect', 'payer_call_rate', 'payer_call_cost',
     'late_charge_product_id', 'late_charge_account_id', 'late_charge_post',
 )
 
@@ -63,6 +65,21 @@ class AccountDunningSettings(models.TransientModel):
         comodel_name='account.account', string="Bad debts account",
         domain="[('account_type', 'in', ('expense', 'expense_other', 'expense_direct_cost'))]",
         help="What an agency gives back as uncollectible is written off here; its tax is left to your accountant.")
+    payer_score_persons = fields.Boolean(
+        string="Score natural persons",
+        help="Also customers who are persons, not companies, get a payer score. It is profiling (GDPR art. 4 and 22): "
+             "tell them, and let nothing be decided by it alone.")
+    payer_score_days_2 = fields.Float(string="Score 2 from", digits=(16, 1))
+    payer_score_days_3 = fields.Float(string="Score 3 from", digits=(16, 1))
+    payer_score_days_4 = fields.Float(string="Score 4 from", digits=(16, 1))
+    payer_score_days_5 = fields.Float(string="Score 5 from", digits=(16, 1))
+    payer_call_effect = fields.Float(
+        string="Effect of a call",
+        help="By what part of the days until payment a call shortens them, as an estimate: 0.5 is half of them.")
+    payer_call_rate = fields.Float(
+        string="Yearly cost of money (%)", help="What a year of waiting for 100 costs the company.")
+    payer_call_cost = fields.Monetary(
+        string="Cost of a call", help="What a call costs the company, in working time. Calls worth less come last.")
     late_charge_product_id = fields.Many2one(comodel_name='product.product', string="Charge product")
     late_charge_account_id = fields.Many2one(comodel_name='account.account', string="Charge account")
     late_charge_post = fields.Boolean(string="Post charge invoices")
