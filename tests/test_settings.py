@@ -30,7 +30,12 @@ class TestSettings(DunningCommon):
         form.account_use_credit_limit = True
         form.credit_control_policy = 'block'
         form.credit_overdue_days = 30
+        form.credit_cover_counts = True
+        form.credit_second_approval_amount = 5000
+        form.credit_review_months = 6
         form.save().action_save()
+        self.assertRecordValues(self.company, [{
+            'credit_cover_counts': True, 'credit_second_approval_amount': 5000, 'credit_review_months': 6}])
         self.assertTrue(self.company._is_credit_hold_effective())
 
     def test_branch_leaves_the_credit_settings_to_its_main_company(self):

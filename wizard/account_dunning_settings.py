@@ -9,7 +9,8 @@ COMPANY_FIELDS = (
     'dunning_needs_address', 'dunning_needs_email', 'dunning_needs_vat',
     'dunning_needs_registry',
     'account_use_credit_limit', 'credit_control_policy', 'credit_overdue_days', 'credit_overdue_amount',
-    'credit_auto_release',
+    'credit_auto_release', 'credit_cover_counts', 'credit_cover_notice_days', 'credit_second_approval_amount',
+    'credit_review_months',
     'promise_max_days', 'promise_grace_days', 'plan_grace_days', 'plan_broken_hold', 'plan_reminder_days',
     'collection_write_off_account_id',
     'payer_score_persons', 'payer_score_days_2', 'payer_score_days_3', 'payer_score_days_4', 'payer_score_days_5',
@@ -56,6 +57,19 @@ class AccountDunningSettings(models.TransientModel):
     credit_overdue_days = fields.Integer(string="Old debts after (days)")
     credit_overdue_amount = fields.Monetary(string="Old debts above")
     credit_auto_release = fields.Boolean(string="Free held orders when the customer pays")
+    credit_cover_counts = fields.Boolean(
+        string="Compare the own risk with the limit",
+        help="What is insured, guaranteed or deposited does not count against a customer's credit limit. Else it is "
+             "shown only.")
+    credit_cover_notice_days = fields.Integer(string="Announce the end of cover (days)")
+    credit_second_approval_amount = fields.Monetary(
+        string="Second approval above",
+        help="A credit limit above this amount, in company currency, is requested and needs the approval of two credit "
+             "managers; 0: of one.")
+    credit_review_months = fields.Integer(
+        string="Review limits after (months)",
+        help="So many months after a customer's credit limit was changed the credit managers get an activity to look "
+             "at it again; 0: no review.")
     promise_max_days = fields.Integer(string="Longest promise (days)")
     promise_grace_days = fields.Integer(string="Grace after a promise (days)")
     plan_grace_days = fields.Integer(string="Grace after an installment (days)")
