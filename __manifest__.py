@@ -100,6 +100,7 @@
 
         # How customers pay: extends the views of customers and orders above.
         'views/account_payer_views.xml',
+        'views/account_dunning_result_views.xml',
 
         # Menus, last: they use the actions above.
         'views/account_dunning_menus.xml',

@@ -54,6 +54,8 @@ from . import account_payer_change
 from . import account_payer_curve
 from . import account_payer_score
 from . import account_payment_forecast
+from . import account_dunning_result
+from . import account_dunning_effect
 from . import res_company_payer
 from . import res_partner_payer
 

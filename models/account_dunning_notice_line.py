@@ -46,6 +46,11 @@ class AccountDunningNoticeLine(models.Model):
     amount_due_company = fields.Monetary(
         string="Due, company currency", readonly=True, currency_field='company_currency_id')
 
+    # What part of it was expected to be paid anyway, see `account.dunning.effect`
+    expected_share_7 = fields.Float(readonly=True)
+    expected_share_14 = fields.Float(readonly=True)
+    expected_share_30 = fields.Float(readonly=True)
+
     # The rule above all: one reminder for a line and level, whatever servers and users do at the same time
     _one_reminder_per_level = models.UniqueIndex(
         "(move_line_id, level_id) WHERE live",

@@ -51,8 +51,8 @@ class AccountPayerScore(models.Model):
         help="Mean over the invoices; those paid before they were due count as 0.")
     probability_late = fields.Float(string="Late with a probability of", readonly=True, aggregator='avg')
     invoices_known = fields.Integer(
-        readonly=True, help="Of the last 24 months, paid, or open and overdue.")
-    invoices_late = fields.Integer(readonly=True, help="Of those, paid late or overdue.")
+        string="Known invoices", readonly=True, help="Of the last 24 months, paid, or open and overdue.")
+    invoices_late = fields.Integer(string="Late invoices", readonly=True, help="Of those, paid late or overdue.")
     invoices_open = fields.Integer(string="Overdue invoices", readonly=True)
     oldest_days = fields.Integer(
         string="Oldest overdue, in days", readonly=True, aggregator='max')
@@ -189,6 +189,7 @@ class AccountPayerScore(models.Model):
         if is_full:
             curve.date_rebuilt = date
         self._keep_first_predictions(company, date)
+        self.env['account.dunning.effect']._keep_expected_shares(company, date)
 
     @api.model
     def _show_in_followup(self, company):

@@ -31,6 +31,7 @@ from . import test_dunning_block
 from . import test_dunning_call
 from . import test_payer_score
 from . import test_payment_promise
+from . import test_results
 from . import test_partner_complete
 from . import test_payment_plan
 from . import test_payment_plan_schedule

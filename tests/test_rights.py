@@ -310,7 +310,12 @@ class TestRights(DunningCommon):
         if model == 'account.collection.case':
             return self.env[model].create({
                 'company_id': self.company.id, 'partner_id': self.partner_b.id, 'agency_id': self.partner_a.id})
+        if model == 'account.payer.score':
+            return self.env[model].sudo().create({
+                'company_id': self.company.id, 'partner_id': self.partner_a.id, 'date': '2024-03-01'})
         return {
+            'account.dunning.effect': self.env['account.dunning.effect'].browse(1),  # rights are asked first
+            'account.payment.forecast': self.env['account.payment.forecast'].browse(1),
             'account.dunning.aging': self.env['account.dunning.aging'].search([], limit=1),
             'account.dunning.history': self.env['account.dunning.history'].search(
                 [('partner_id', '=', self.partner_a.id)], limit=1),

@@ -1,4 +1,4 @@
-"""bench               speed beside a peer and bare SQL (--customers N --invoices M --write); ./dev bench credit | send
+"""bench               speed beside a peer and bare SQL (--customers N --invoices M --write); also credit | send | score
 
 The same data three times on this machine, one after the other: this addon, PyPI's odoo-addon-account-credit-control
 (the peer) and the same rows written by a bare INSERT … SELECT in psql (the limit).
@@ -76,6 +76,10 @@ def main(env, arguments):
         from . import bench_send
 
         return bench_send.main(env, arguments[1:])
+    if arguments[:1] == ["score"]:
+        from . import bench_score
+
+        return bench_score.main(env, arguments[1:])
     parser = argparse.ArgumentParser(prog="./dev bench")
     parser.add_argument("--customers", type=int, default=2000, help="how many customers (2000)")
     parser.add_argument("--invoices", type=int, default=10, help="open invoices of each (10)")

@@ -38,6 +38,9 @@ def main(env, arguments):
         # Out of the box a procedure proposes; here it sends by itself, so that there is something to see.
         company.dunning_procedure_id.mode = "automatic"
         today = company._get_dunning_today()
+        if is_new:
+            with Step("Booking what customers paid in the last year"):
+                pay_history(odoo, company, today)
         past = days_to_walk(odoo, company, today)
         odoo.cr.commit()
         if past or something_to_send(odoo, company, today):
@@ -48,6 +51,8 @@ def main(env, arguments):
             # should midnight have passed meanwhile, it is still the day that the demo data were made for
             with calendar(odoo, None if company._get_dunning_today() == today else today) as days:
                 days.run_actions()
+        with Step("Scoring the payers"):
+            odoo["account.payer.score"]._cron_score()
         notices = notices_of(odoo, company, today)
         with Step("Reading mails and letters back, and comparing every amount with the open lines"):
             check_notices(odoo, notices, folder / "mails")
@@ -57,6 +62,44 @@ def main(env, arguments):
         tell(odoo, company, today, notices, folder)
         if is_new:
             check_enough(notices)
+
+
+# === THE YEAR BEFORE === #
+
+
+def pay_history(odoo, company, today):
+    """Invoices of the last year with their payments, each customer's after a habit of their own: what payers are known
+    by. Nothing of it is open."""
+    customers = odoo["res.partner"].browse(odoo["ir.model.data"].search(
+        [("module", "=", "account_dunning"), ("model", "=", "res.partner"), ("name", "like", "demo_partner_%")],
+    ).mapped("res_id")).filtered(lambda partner: partner.is_company and not partner.parent_id).sorted("name")
+    bank = odoo["account.journal"].search([("type", "=", "bank"), ("company_id", "=", company.id)], limit=1)
+    for number, customer in enumerate(customers[:14]):
+        habit = (-4, 0, 1, 2, 4, 6, 9, 12, 18, 30)[number % 10]
+        for month in range(8):
+            issued = today - datetime.timedelta(days=400 - 40 * month - number)
+            due = issued + datetime.timedelta(days=30)
+            paid = due + datetime.timedelta(days=habit + (number + 2 * month) % 5 - 2)
+            paid += datetime.timedelta(days=max(0, 7 - paid.weekday()) if paid.weekday() > 4 else 0)
+            invoice = odoo["account.move"].create({
+                "move_type": "out_invoice", "partner_id": customer.id, "invoice_date": issued, "invoice_date_due": due,
+                "invoice_payment_term_id": False,
+                "invoice_line_ids": [(0, 0, {"name": "Delivery", "quantity": 1, "price_unit": 300 + 70 * month})],
+            })
+            invoice.action_post()
+            receivable = invoice.line_ids.filtered(lambda line: line.account_type == "asset_receivable")
+            payment = odoo["account.move"].create({
+                "move_type": "entry", "date": paid, "journal_id": bank.id,
+                "line_ids": [
+                    (0, 0, {"name": invoice.name, "partner_id": customer.id, "account_id": receivable.account_id.id,
+                            "credit": receivable.balance}),
+                    (0, 0, {"name": invoice.name, "account_id": bank.default_account_id.id,
+                            "debit": receivable.balance}),
+                ],
+            })
+            payment.action_post()
+            (receivable + payment.line_ids.filtered("credit")).reconcile()
+    odoo.cr.commit()
 
 
 # === THE DAYS BEFORE TODAY === #

@@ -345,9 +345,33 @@ class Proof:
             "courtesy_reach": sum(row.days_late > 0 for row in letters) / sum(late) if any(late) else None,
             "first_tenth_of_calls": first_tenth(self.calls, 0),
             "oldest_first_tenth": first_tenth(self.calls, 1),
+            "dso": self.get_dso(),
             "leaks": self.leaks,
             "leak_days": self.tried,
         }
+
+    def get_dso(self):
+        """By month end, from the addon's own report."""
+        results = self.odoo["account.dunning.result"]
+        daily = results._get_daily(self.SQL(
+            """
+            SELECT date_issued AS date, date_due AS due, amount, TRUE AS is_sale
+              FROM account_payer_settlement WHERE company_id = %(company)s
+         UNION ALL
+            SELECT date_settled, date_due, -amount, FALSE
+              FROM account_payer_settlement WHERE company_id = %(company)s AND date_settled IS NOT NULL
+            """, company=self.company.id))
+        ends, month = [], self.first.replace(day=1)
+        while month <= self.last:
+            month = (month + datetime.timedelta(days=31)).replace(day=1)
+            ends.append(month - DAY)
+        return [
+            {
+                name: value.isoformat() if name == "date" else value if value is None else round(value, 4)
+                for name, value in row.items()
+            }
+            for row in results._get_months(daily, ends)
+        ]
 
 
 def auc(values, hits):
@@ -393,6 +417,10 @@ def first_tenth(snapshots, key):
 
 def show(figures):
     for name, value in figures.items():
+        if isinstance(value, list):
+            for row in value:
+                say("  " + "  ".join(f"{key}: {number}" for key, number in row.items()))
+            continue
         if isinstance(value, dict):
             value = "  ".join(f"{key}: {number:.4g}" for key, number in value.items())
         elif isinstance(value, float):
