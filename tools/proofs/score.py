@@ -209,7 +209,9 @@ class Proof:
             curve = self.curves._update(self.company, today)
             if not curve:
                 continue
-            self.scores._update(self.company, today)
+            # a week's look ahead needs all customers, a day's bills only theirs
+            self.scores._update(
+                self.company, today, None if today in snapshots else {bill.partner_id for bill in by_day[today]})
             self.scores._keep_first_predictions(self.company, today)
             if today in tried:
                 self.tried += 1
@@ -270,7 +272,7 @@ class Proof:
             "UPDATE account_payer_settlement SET date_settled = NULL, is_disputed = FALSE"
             " WHERE date_settled >= %s", today))
         self.curves._update(self.company, today)
-        self.scores._update(self.company, today)
+        self.scores._update(self.company, today, {bill.partner_id for bill in bills})
         after = ask()
         self.odoo.cr.execute("ROLLBACK TO SAVEPOINT future")
         self.odoo.invalidate_all(flush=False)
