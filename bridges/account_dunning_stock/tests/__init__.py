@@ -1,3 +1,4 @@
+from . import test_batch
 from . import test_cost
 from . import test_decision
 from . import test_held_deliveries
