@@ -530,6 +530,18 @@ class TestPayerPrivacy(PayerCommon):
                         partner.formatted_read_group([], [name], ['__count'])
                     self.assertNotIn(name, partner.fields_get())
 
+    def test_what_is_known_is_printed_in_the_customer_s_language(self):
+        self.env['res.lang']._activate_lang('fr_FR')
+        self.env['ir.module.module'].search([('name', '=', 'account_dunning')])._update_translations(['fr_FR'])
+        self.partner_b.lang = 'fr_FR'
+        self._pay_bills(self.partner_b, 12, 2)
+        self._update()
+        html, _kind = self.env['ir.actions.report']._render_qweb_html(
+            'account_dunning.report_payer_score', self._get_score(self.partner_b).ids)
+        text = html.decode()
+        for part in ("Votre manière de payer", "4 mars 2024", "12 factures sur 12", "Pourquoi cette note"):
+            self.assertIn(part, text)
+
     def test_invoicing_user_reads_and_makes_anew_but_writes_nothing(self):
         self._pay_bills(self.partner_b, 12, 2)
         self._update()
