@@ -7,6 +7,7 @@ class ResPartner(models.Model):
     payer_is_excluded = fields.Boolean(
         string="Do not score",
         tracking=True,
+        copy=False,  # whoever duplicates a contact need not be allowed to read it
         groups='account.group_account_invoice,account.group_account_readonly',
         help="How this customer pays is not turned into a score; what is foretold of their invoices is that of the "
              "average customer.",
