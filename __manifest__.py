@@ -106,6 +106,9 @@
         'views/account_dunning_menus.xml',
     ],
     'assets': {
+        'web.assets_backend': [
+            'account_dunning/static/src/followup_actions/*',
+        ],
         'web.report_assets_common': [
             'account_dunning/static/src/scss/dunning_letter.scss',
         ],

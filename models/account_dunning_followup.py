@@ -358,6 +358,62 @@ class AccountDunningFollowup(models.Model):
                         'default_reason': 'manual'},
         }
 
+    def action_promise(self):
+        """Open a new promise of the customer, for one that has not come by telephone.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        lines = self.move_line_ids
+        # What is overdue is known in the company's currency only.
+        is_of_company = lines.currency_id == self.currency_id
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Promise to pay"),
+            'res_model': 'account.payment.promise',
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {
+                'default_partner_id': self.partner_id.id, 'default_company_id': self.company_id.id,
+                **({'default_amount': self.amount_overdue} if is_of_company and self.amount_overdue else {}),
+            },
+        }
+
+    def action_dispute(self):
+        """Open a new dispute of one of the customer's open invoices.
+
+        :rtype: dict
+        :raise UserError: when no invoice is open
+        """
+        self.ensure_one()
+        moves = self.move_line_ids.move_id.filtered(lambda move: move.move_type in ('out_invoice', 'out_receipt'))
+        if not moves:
+            raise UserError(self.env._("No invoice is open."))
+        return {
+            'type': 'ir.actions.act_window',
+            'name': self.env._("Open a dispute"),
+            'res_model': 'account.dispute',
+            'views': [(self.env.ref('account_dunning.account_dispute_view_form_followup').id, 'form')],
+            'view_mode': 'form',
+            'target': 'new',
+            'context': {'dunning_customer_id': self.partner_id.id, 'dunning_company_id': self.company_id.id,
+                        'default_move_id': moves.id if len(moves) == 1 else False},
+        }
+
+    def action_late_charges(self):
+        """Open the charges for late payment on the customer's invoices.
+
+        :rtype: dict
+        """
+        self.ensure_one()
+        action = self.env['ir.actions.act_window']._for_xml_id('account_dunning.account_late_charge_action')
+        return {
+            **action,
+            'name': self.env._("Late charges of %(customer)s", customer=self.partner_id.display_name),
+            'domain': [('partner_id', '=', self.partner_id.id), ('company_id', '=', self.company_id.id)],
+            'context': {},
+        }
+
     def action_case(self):
         """Prepare the hand-over of what is overdue to an agency.
 

@@ -44,7 +44,11 @@ class TestMorning(DunningCommon, HttpCase):
         line = self._get_receivable_lines(partners[0].invoice_ids)
         self.assertEqual((line.dunning_level_id, line.dunning_last_date), (self.level_1, fields.Date.to_date(today)))
 
-    def test_collector_empties_today(self):
+
+class CollectorTour(DunningCommon, HttpCase):
+    """Three customers to call today."""
+
+    def _run_collector_tour(self, tour):
         user = new_test_user(
             self.env, 'dunning_collector', password='dunning_collector', groups='account.group_account_invoice',
             company_id=self.company.id, company_ids=[Command.set(self.company.ids)])
@@ -59,7 +63,26 @@ class TestMorning(DunningCommon, HttpCase):
             self._create_due_invoice(today - timedelta(days=5), amount, partner=partner)
         self._run_cron('ir_cron_dunning_run')
         self._run_cron('ir_cron_dunning_send')
-        self.start_tour('/odoo/follow-up', 'account_dunning_collector', login='dunning_collector')
+        self.start_tour('/odoo/follow-up', tour, login='dunning_collector')
         contacts = self.env['account.dunning.contact'].search([('partner_id', 'in', partners.ids)])
-        self.assertEqual(sorted(contacts.mapped('outcome')), ['no_answer', 'other', 'promise'])
+        self.assertEqual(
+            {contact.partner_id.name: contact.outcome for contact in contacts},
+            {"Tour Big": 'no_answer', "Tour Middle": 'promise', "Tour Small": 'other'})
         self.assertEqual(contacts.user_id, user)
+        self.assertEqual(len(contacts), 3)
+
+
+@tagged('post_install', '-at_install', 'is_tour')
+class TestCollector(CollectorTour):
+
+    def test_collector_empties_today(self):
+        self._run_collector_tour('account_dunning_collector')
+
+
+@tagged('post_install', '-at_install', 'is_tour')
+class TestCollectorOnPhone(CollectorTour):
+    browser_size = '390x844'
+    touch_enabled = True
+
+    def test_collector_empties_today(self):
+        self._run_collector_tour('account_dunning_collector_phone')
